@@ -1,0 +1,18 @@
+/**
+ * Serialised tensorflow.ConfigProto messages (tensorflow/core/protobuf/config.proto), written by hand: a tag is field << 3 | wire type.
+ */
+const varint = (field: number, value: number): number[] => [field << 3, value];
+const message = (field: number, body: readonly number[]): number[] => [(field << 3) | 2, body.length, ...body];
+
+/**
+ * A compute thread's context: intra_op_parallelism_threads (2) = 1 and inter_op_parallelism_threads (5) = 1, so that a gradient's bits depend on
+ * nothing but its inputs. On the CPU, device_count (1) hides GPUs; on a GPU, gpu_options (6).allow_growth (4) takes memory as it is needed.
+ */
+export function contextConfig(device: "cpu" | "any"): Uint8Array {
+  const gpuCount = [...message(1, [...Buffer.from("GPU")]), ...varint(2, 0)];
+  const devices = device === "cpu" ? message(1, gpuCount) : message(6, varint(4, 1));
+  return Uint8Array.from([...devices, ...varint(2, 1), ...varint(5, 1)]);
+}
+
+/** A captured function's call: an empty rewrite_options (10) in graph_options (10) switches Grappler's optimisers on. */
+export const callConfig = Uint8Array.from(message(10, message(10, [])));

@@ -1,0 +1,58 @@
+/** Loads the SIMD kernels of kernels/sum.ts over a shared memory. */
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { CollectiveError } from "./collective-error.ts";
+import { type SharedMemory, webAssembly } from "./shared-memory.ts";
+
+/** Addresses are bytes in the memory, multiples of 4; `floats` is any number, 0 included. Regions are equal or do not overlap. */
+export interface SumKernels {
+  /** dst += src */
+  add(dst: number, src: number, floats: number): void;
+  /** out = a + b */
+  sum(out: number, a: number, b: number, floats: number): void;
+  /** dst = src */
+  copy(dst: number, src: number, floats: number): void;
+}
+
+let compiled: object | undefined; // one module a thread, however many memories
+
+/**
+ * The kernels over `memory`, which must be shared. Synchronous: a module of half a kilobyte.
+ * @throws CollectiveError `KERNELS_MISSING` where the package was not built.
+ */
+export function loadSumKernels(memory: SharedMemory): SumKernels {
+  compiled ??= compile();
+  const { add, sum, copy } = new webAssembly.Instance(compiled, { env: { memory } }).exports;
+  const kernels = { add, sum, copy };
+  if (!isSumKernels(kernels))
+    throw new CollectiveError(
+      "KERNELS_MISSING",
+      `${kernelsFile()} does not export add, sum and copy: run "npm run build"`,
+    );
+  return kernels;
+}
+
+function compile(): object {
+  const file = kernelsFile();
+  let binary: Uint8Array;
+  try {
+    binary = readFileSync(file);
+  } catch (cause) {
+    throw new CollectiveError("KERNELS_MISSING", `cannot read the sum kernels at ${file}: run "npm run build"`, {
+      cause,
+    });
+  }
+  return new webAssembly.Module(binary);
+}
+
+/** This file runs from src/ and from dist/src/; the kernels lie in dist/kernels/ of the package in both cases. */
+function kernelsFile(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, "package.json")) && dirname(folder) !== folder) folder = dirname(folder);
+  return join(folder, "dist", "kernels", "sum.wasm");
+}
+
+function isSumKernels(kernels: { readonly [K in keyof SumKernels]: unknown }): kernels is SumKernels {
+  return [kernels.add, kernels.sum, kernels.copy].every((kernel) => typeof kernel === "function");
+}

@@ -1,0 +1,449 @@
+/**
+ * The coordinator's decisions as a state machine without I/O: who is admitted, who sits where, when a step is committed, and how a run ends.
+ *
+ *     gathering -> preparing -> stepping -> ended
+ *
+ * Workers step without asking; the coordinator hears what they hold. A step is committed when every rank holds it.
+ */
+import type {
+  CoordinatorMessage,
+  Millis,
+  RunConfig,
+  RunProgress,
+  WorkerEvaluated,
+  WorkerHello,
+  WorkerMessage,
+  WorkerReady,
+} from "@ringmaster/protocol";
+import { CoordinatorError } from "./coordinator-error.ts";
+import { describeMember, type Member } from "./member.ts";
+import { seatRanks } from "./seating.ts";
+import { StepLedger, type StepReport } from "./step-ledger.ts";
+
+export type Connection = number;
+
+export type CoordinatorInput =
+  | { readonly type: "message"; readonly connection: Connection; readonly message: WorkerMessage }
+  /** A peer sent what no worker sends. */
+  | { readonly type: "malformed"; readonly connection: Connection; readonly code: string; readonly message: string }
+  | { readonly type: "closed"; readonly connection: Connection; readonly reason: string }
+  | { readonly type: "saved"; readonly step: number; readonly folder: string }
+  | { readonly type: "saveFailed"; readonly step: number; readonly message: string }
+  /** Ctrl-C, or whatever asks the run to stop after the step under way. */
+  | { readonly type: "stop"; readonly reason: string }
+  | { readonly type: "tick" };
+
+export type RunEvent =
+  | { readonly type: "joined"; readonly hello: WorkerHello; readonly joined: number; readonly ranks: number }
+  | { readonly type: "refused"; readonly peer: string; readonly code: string; readonly message: string }
+  | { readonly type: "left"; readonly peer: string; readonly message: string }
+  | {
+      readonly type: "seated";
+      readonly config: RunConfig;
+      readonly seating: readonly number[];
+      readonly members: readonly WorkerHello[];
+    }
+  | {
+      readonly type: "began";
+      readonly firstStep: number;
+      readonly stepsPerEpoch: number;
+      readonly totalSteps: number;
+      readonly numericsNote: string | null;
+    }
+  | ({ readonly type: "committed" } & StepReport)
+  | { readonly type: "evaluated"; readonly step: number; readonly evaluation: WorkerEvaluated["evaluation"] }
+  | { readonly type: "saved"; readonly step: number; readonly folder: string }
+  | { readonly type: "stopping"; readonly reason: string };
+
+export type CoordinatorEffect =
+  | { readonly type: "send"; readonly connection: Connection; readonly message: CoordinatorMessage }
+  /** Stream the state that the run resumes from. */
+  | { readonly type: "sendState"; readonly connection: Connection; readonly generation: number }
+  | { readonly type: "close"; readonly connection: Connection; readonly reason: string }
+  /** The state that was announced on this connection follows; write it as a checkpoint. */
+  | {
+      readonly type: "receiveState";
+      readonly connection: Connection;
+      readonly totalBytes: number;
+      readonly checkpoint: CheckpointFacts;
+    }
+  | { readonly type: "event"; readonly event: RunEvent }
+  | { readonly type: "end"; readonly exitCode: number; readonly code: string; readonly message: string };
+
+/** What a checkpoint holds besides bytes. */
+export interface CheckpointFacts {
+  readonly step: number;
+  readonly progress: RunProgress;
+  readonly layoutHash: string;
+  readonly stateHash: string;
+  readonly tensors: WorkerReady["tensors"];
+  readonly config: RunConfig;
+}
+
+export interface CoordinatorOptions {
+  readonly ranks: number;
+  readonly configHash: string;
+  readonly datasetHash: string;
+  /** The run's config, once it is known with how many compute threads the run starts. */
+  readonly configFor: (threads: number) => RunConfig;
+  /** What the run resumes from. */
+  readonly resume: {
+    readonly step: number;
+    readonly progress: RunProgress;
+    readonly totalBytes: number;
+    readonly tensors: WorkerReady["tensors"];
+  } | null;
+  /** The checkpoint that is known to be good, for messages. */
+  readonly silenceMs?: Millis;
+}
+
+const generation = 1;
+/** How long a broken ring link waits for the death that explains it. */
+const blameMs = 1000;
+
+export class CoordinatorCore {
+  readonly #options: CoordinatorOptions;
+  readonly #members = new Map<Connection, Member>();
+  #phase: "gathering" | "preparing" | "stepping" | "ended" = "gathering";
+  #config: RunConfig | undefined;
+  #ledger = new StepLedger(0);
+  readonly #hashes = new Map<number, string>();
+  #savedStep: number | null;
+  #saving = 0;
+  #stopReason: string | null = null;
+  #broken: { readonly message: string; readonly code: string; readonly untilMs: Millis } | undefined;
+
+  constructor(options: CoordinatorOptions) {
+    this.#options = options;
+    this.#savedStep = options.resume?.step ?? null;
+  }
+
+  get phase(): string {
+    return this.#phase;
+  }
+
+  handle(input: CoordinatorInput, now: Millis): CoordinatorEffect[] {
+    if (this.#phase === "ended") return [];
+    switch (input.type) {
+      case "message": {
+        const member = this.#members.get(input.connection);
+        if (member) member.heardMs = now;
+        return this.#hear(input.connection, input.message, member, now);
+      }
+      case "malformed":
+        return this.#malformed(input.connection, input.code, input.message);
+      case "closed":
+        return this.#closed(input.connection, input.reason);
+      case "saved":
+        this.#saving--;
+        this.#savedStep = input.step;
+        return [
+          { type: "event", event: { type: "saved", step: input.step, folder: input.folder } },
+          ...this.#toAll({ type: "CoordinatorSaved", step: input.step }),
+          ...this.#finishWhenDone(),
+        ];
+      case "saveFailed":
+        return this.#fail(
+          "CHECKPOINT_FAILED",
+          `the checkpoint of step ${input.step} could not be written: ${input.message}`,
+        );
+      case "stop":
+        return this.#stop(input.reason);
+      case "tick":
+        return this.#tick(now);
+    }
+  }
+
+  #hear(connection: Connection, message: WorkerMessage, member: Member | undefined, now: Millis): CoordinatorEffect[] {
+    if (message.type === "WorkerHello") {
+      return member
+        ? this.#malformed(connection, "UNEXPECTED_MESSAGE", "a second WorkerHello")
+        : this.#admit(connection, message, now);
+    }
+    if (message.type === "WorkerHeartbeat") return [];
+    if (!member) return this.#malformed(connection, "UNEXPECTED_MESSAGE", `a ${message.type} before its WorkerHello`);
+    if (message.type === "WorkerBye") {
+      member.bye = message.reason;
+      return [];
+    }
+    if (message.generation !== generation) return [];
+    switch (message.type) {
+      case "WorkerReady":
+        return this.#ready(member, message);
+      case "WorkerHeld":
+        return this.#held(member, message);
+      case "WorkerEvaluated":
+        return [{ type: "event", event: { type: "evaluated", step: message.step, evaluation: message.evaluation } }];
+      case "WorkerStateHash":
+        return this.#stateHash(member, message.step, message.hash);
+      case "WorkerState":
+        return this.#state(connection, member, message);
+      case "WorkerDone":
+        member.done = message;
+        return this.#finishWhenDone();
+      case "WorkerFailed":
+        return this.#failed(member, message.code, message.message, now);
+    }
+  }
+
+  #admit(connection: Connection, hello: WorkerHello, now: Millis): CoordinatorEffect[] {
+    const { ranks, configHash, datasetHash } = this.#options;
+    const refuse = (code: string, message: string): CoordinatorEffect[] => [
+      { type: "send", connection, message: { type: "CoordinatorAbort", code, message } },
+      { type: "close", connection, reason: code },
+      { type: "event", event: { type: "refused", peer: `${hello.host} (pid ${hello.pid})`, code, message } },
+    ];
+    if (this.#phase !== "gathering") return refuse("RUN_FULL", `the run has its ${ranks} ranks already`);
+    if (hello.configHash !== configHash) {
+      return refuse(
+        "CONFIG_DIFFERS",
+        `this worker's config file has hash ${short(hello.configHash)}, the coordinator's ${short(configHash)}: copy one to the other`,
+      );
+    }
+    if (hello.datasetHash !== datasetHash) {
+      return refuse(
+        "DATASET_DIFFERS",
+        `this worker's dataset has hash ${short(hello.datasetHash)}, the coordinator's ${short(datasetHash)}: use the same files`,
+      );
+    }
+    if (ranks > 1 && hello.ring.port === 0)
+      return refuse("NO_RING", "a worker of several ranks must listen for its neighbour");
+    const member: Member = {
+      connection,
+      hello,
+      rank: this.#members.size,
+      heardMs: now,
+      ready: undefined,
+      done: undefined,
+      failed: undefined,
+      bye: undefined,
+    };
+    this.#members.set(connection, member);
+    const joined: CoordinatorEffect = {
+      type: "event",
+      event: { type: "joined", hello, joined: this.#members.size, ranks },
+    };
+    return this.#members.size === ranks ? [joined, ...this.#seat()] : [joined];
+  }
+
+  #seat(): CoordinatorEffect[] {
+    const members = this.#inOrder();
+    const fingerprints = new Set(members.map(({ hello }) => JSON.stringify(hello.fingerprint)));
+    let config: RunConfig;
+    let seating: number[];
+    try {
+      config = this.#options.configFor(members.reduce((sum, { hello }) => sum + hello.threads, 0));
+      seating = seatRanks(
+        config.seats,
+        members.map(({ hello }) => hello.threads),
+      );
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      return this.#fail(error instanceof CoordinatorError ? error.code : "CONFIG_INVALID", error.message, 2);
+    }
+    if (config.numerics === "strict" && fingerprints.size > 1) {
+      return this.#fail(
+        "NUMERICS_DIFFER",
+        `numerics is "strict" and the ranks' fingerprints differ: ${[...fingerprints].join(" and ")}`,
+      );
+    }
+    this.#config = config;
+    this.#phase = "preparing";
+    const { resume } = this.#options;
+    const peers = members.map(({ rank, hello }) => ({
+      rank,
+      workerId: hello.workerId,
+      host: hello.ring.host,
+      port: hello.ring.port,
+    }));
+    const source = resume
+      ? { kind: "state" as const, step: resume.step, totalBytes: resume.totalBytes, progress: resume.progress }
+      : { kind: "seed" as const };
+    const starts = members.flatMap(({ connection, rank }): CoordinatorEffect[] => [
+      {
+        type: "send",
+        connection,
+        message: { type: "CoordinatorStart", generation, rank, seating, peers, config, source },
+      },
+      ...(resume ? [{ type: "sendState" as const, connection, generation }] : []),
+    ]);
+    return [
+      { type: "event", event: { type: "seated", config, seating, members: members.map(({ hello }) => hello) } },
+      ...starts,
+    ];
+  }
+
+  #ready(member: Member, message: WorkerReady): CoordinatorEffect[] {
+    member.ready = message;
+    const ready = this.#inOrder().flatMap((each) => (each.ready ? [{ ...each, ready: each.ready }] : []));
+    const [first] = ready;
+    if (!first || ready.length < this.#members.size) return [];
+    for (const other of ready) {
+      for (const field of ["layoutHash", "stateHash"] as const) {
+        if (other.ready[field] === first.ready[field]) continue;
+        const what = field === "layoutHash" ? "models of different shapes" : "different initial states";
+        const hashes = `${short(first.ready[field])} and ${short(other.ready[field])}`;
+        return this.#fail("STATES_DIFFER", `rank ${first.rank} and rank ${other.rank} start from ${what} (${hashes})`);
+      }
+    }
+    const { resume } = this.#options;
+    if (resume && JSON.stringify(resume.tensors) !== JSON.stringify(first.ready.tensors)) {
+      return this.#fail(
+        "CHECKPOINT_MISMATCH",
+        "the checkpoint's tensors are not those of the config's model and optimizer: restore the config that the run was made with",
+      );
+    }
+    const probes = new Set(ready.map((each) => each.ready.probeHash));
+    const numericsNote =
+      probes.size > 1
+        ? "ranks compute different bits (numerics fingerprints differ): all stay equal, but the hash depends on who computed what"
+        : null;
+    if (numericsNote && this.#config?.numerics === "strict")
+      return this.#fail("NUMERICS_DIFFER", `numerics is "strict": ${numericsNote}`);
+    this.#phase = "stepping";
+    const firstStep = resume?.step ?? 0;
+    this.#ledger = new StepLedger(firstStep);
+    const { stepsPerEpoch, totalSteps } = first.ready;
+    const begun: CoordinatorEffect = {
+      type: "event",
+      event: { type: "began", firstStep, stepsPerEpoch, totalSteps, numericsNote },
+    };
+    return [begun, ...this.#toAll({ type: "CoordinatorBegin", generation, firstStep })];
+  }
+
+  #held(member: Member, message: Extract<WorkerMessage, { type: "WorkerHeld" }>): CoordinatorEffect[] {
+    return this.#ledger
+      .held(member.rank, message, this.#members.size)
+      .map((report) => ({ type: "event", event: { type: "committed", ...report } }));
+  }
+
+  #stateHash(member: Member, step: number, hash: string): CoordinatorEffect[] {
+    const agreed = this.#hashes.get(step);
+    if (agreed === undefined) {
+      this.#hashes.set(step, hash);
+      for (const old of this.#hashes.keys()) if (this.#hashes.size > 16 && old < step) this.#hashes.delete(old);
+      return [];
+    }
+    if (agreed === hash) return [];
+    return this.#fail(
+      "STATE_DRIFTED",
+      `${describeMember(member)} differs from the others after step ${step} (${short(hash)}, theirs ${short(agreed)})`,
+    );
+  }
+
+  #state(
+    connection: Connection,
+    member: Member,
+    message: Extract<WorkerMessage, { type: "WorkerState" }>,
+  ): CoordinatorEffect[] {
+    const { step, totalBytes, progress } = message;
+    const stateHash = this.#hashes.get(step);
+    if (!member.ready || !this.#config || !stateHash)
+      return this.#malformed(connection, "UNEXPECTED_MESSAGE", `a state of step ${step} that was not due`);
+    this.#saving++;
+    const { layoutHash, tensors } = member.ready;
+    const checkpoint = { step, progress, layoutHash, stateHash, tensors, config: this.#config };
+    return [{ type: "receiveState", connection, totalBytes, checkpoint }];
+  }
+
+  /** All ranks have done everything and the last state is on disk: the last step is committed. */
+  #finishWhenDone(): CoordinatorEffect[] {
+    const done = this.#inOrder().flatMap((member) => (member.done ? [member.done] : []));
+    const [first] = done;
+    if (!first || done.length < this.#members.size || this.#saving > 0 || this.#savedStep !== first.step) return [];
+    const finish = this.#toAll({ type: "CoordinatorFinish", reason: first.stopped ? "stopped" : "the run is over" });
+    this.#phase = "ended";
+    return first.stopped
+      ? [...finish, { type: "end", exitCode: 130, code: "STOPPED", message: this.#stopReason ?? "stopped" }]
+      : [...finish, { type: "end", exitCode: 0, code: "FINISHED", message: "the run is over" }];
+  }
+
+  #stop(reason: string): CoordinatorEffect[] {
+    if (this.#stopReason !== null) return [];
+    this.#stopReason = reason;
+    if (this.#phase !== "stepping")
+      return this.#end(130, "STOPPED", `${reason} before the first step: there is nothing to save`);
+    const stopping: CoordinatorEffect = { type: "event", event: { type: "stopping", reason } };
+    return [stopping, ...this.#toAll({ type: "CoordinatorPlan", generation, planId: 1, change: "stop" })];
+  }
+
+  #closed(connection: Connection, reason: string): CoordinatorEffect[] {
+    const member = this.#members.get(connection);
+    if (!member) return [];
+    if (this.#phase === "gathering") {
+      this.#members.delete(connection);
+      this.#inOrder().forEach((each, rank) => {
+        each.rank = rank;
+      });
+      return [
+        {
+          type: "event",
+          event: {
+            type: "left",
+            peer: `${member.hello.host} (pid ${member.hello.pid})`,
+            message: reason || "its connection is lost",
+          },
+        },
+      ];
+    }
+    if (member.failed) return [];
+    const how = member.bye ? `left: ${member.bye}` : `is gone${reason ? `: ${reason}` : ""}`;
+    return this.#fail("WORKER_LOST", `${describeMember(member)} ${how} (step ${this.#ledger.committed})`);
+  }
+
+  #failed(member: Member, code: string, message: string, now: Millis): CoordinatorEffect[] {
+    member.failed = { code, message };
+    const told = `${describeMember(member)}: ${message}`;
+    if (code !== "LINK_LOST") return this.#fail(code, told);
+    this.#broken ??= { code, message: told, untilMs: now + blameMs };
+    return [];
+  }
+
+  #malformed(connection: Connection, code: string, message: string): CoordinatorEffect[] {
+    const member = this.#members.get(connection);
+    const refusal: CoordinatorEffect[] = [
+      { type: "send", connection, message: { type: "CoordinatorAbort", code, message } },
+      { type: "close", connection, reason: code },
+      {
+        type: "event",
+        event: { type: "refused", peer: member ? describeMember(member) : `connection ${connection}`, code, message },
+      },
+    ];
+    if (!member || this.#phase === "gathering") {
+      this.#members.delete(connection);
+      return refusal;
+    }
+    return [...refusal, ...this.#fail(code, `${describeMember(member)} sent ${message}`)];
+  }
+
+  #tick(now: Millis): CoordinatorEffect[] {
+    if (this.#broken && now >= this.#broken.untilMs) return this.#fail(this.#broken.code, this.#broken.message);
+    const silenceMs = this.#options.silenceMs ?? 10_000;
+    const silent = this.#inOrder().find(({ heardMs }) => now - heardMs > silenceMs);
+    if (!silent) return [];
+    return this.#fail(
+      "WORKER_SILENT",
+      `${describeMember(silent)} has said nothing for ${Math.round(now - silent.heardMs)} ms (step ${this.#ledger.committed})`,
+    );
+  }
+
+  #fail(code: string, message: string, exitCode = 1): CoordinatorEffect[] {
+    return this.#end(exitCode, code, message);
+  }
+
+  #end(exitCode: number, code: string, message: string): CoordinatorEffect[] {
+    const abort = this.#toAll({ type: "CoordinatorAbort", code, message: message.slice(0, 2000) });
+    this.#phase = "ended";
+    return [...abort, { type: "end", exitCode, code, message }];
+  }
+
+  #toAll(message: CoordinatorMessage): CoordinatorEffect[] {
+    return [...this.#members.keys()].map((connection) => ({ type: "send", connection, message }));
+  }
+
+  #inOrder(): Member[] {
+    return [...this.#members.values()].sort((a, b) => a.rank - b.rank);
+  }
+}
+
+const short = (hash: string): string => hash.slice(0, 12);

@@ -1,0 +1,70 @@
+export {
+  type BulkMessage,
+  bulkHeaderBytes,
+  encodeRingHeader,
+  encodeStateHeader,
+  isBulk,
+  parseBulk,
+  type RingHeader,
+  type RingMessage,
+  type StateHeader,
+  type StateMessage,
+  writeRingHeader,
+  writeStateHeader,
+} from "./bulk.ts";
+export type { Millis } from "./clock.ts";
+export { encodeControl, parseCoordinatorMessage, parseWorkerMessage } from "./control.ts";
+export type {
+  CoordinatorAbort,
+  CoordinatorBegin,
+  CoordinatorFinish,
+  CoordinatorHeartbeat,
+  CoordinatorPlan,
+  CoordinatorSaved,
+  CoordinatorStart,
+} from "./coordinator-messages.ts";
+export { describeIssues, expecting, quote, shorten } from "./explain.ts";
+export {
+  maxBatchSize,
+  maxBucketBytes,
+  maxClasses,
+  maxControlBytes,
+  maxEpochs,
+  maxErrorChars,
+  maxEvaluations,
+  maxLabelChars,
+  maxNameChars,
+  maxReasonChars,
+  maxSeats,
+  maxSegmentBytes,
+  maxStateBytes,
+  maxStatePartBytes,
+  maxThreads,
+  maxUint32,
+  maxValidationBlock,
+  minBucketBytes,
+  protocolVersion,
+  segmentAlignBytes,
+} from "./limits.ts";
+export { type Link, linkProof, tokensEqual, verifyLinkProof } from "./link-auth.ts";
+export {
+  type CoordinatorMessage,
+  coordinatorMessageSchema,
+  type WorkerMessage,
+  workerMessageSchema,
+} from "./messages.ts";
+export { ProtocolError, type ProtocolErrorCode } from "./protocol-error.ts";
+export { type OptimizerConfig, type RunConfig, runConfigSchema } from "./run-config.ts";
+export { type EvaluationRecord, type RunProgress, runProgressSchema } from "./run-progress.ts";
+export type {
+  WorkerBye,
+  WorkerDone,
+  WorkerEvaluated,
+  WorkerFailed,
+  WorkerHeartbeat,
+  WorkerHeld,
+  WorkerHello,
+  WorkerReady,
+  WorkerState,
+  WorkerStateHash,
+} from "./worker-messages.ts";

@@ -1,0 +1,159 @@
+/** What a worker tells the coordinator. */
+import type { z } from "zod";
+import { expecting } from "./explain.ts";
+import {
+  anyNumber,
+  atLeastZero,
+  count,
+  exactly,
+  flag,
+  hash,
+  host,
+  integer,
+  label,
+  list,
+  oneOf,
+  record,
+  text,
+  uint32,
+  workerId,
+} from "./fields.ts";
+import {
+  maxClasses,
+  maxConfusionEntries,
+  maxErrorChars,
+  maxLabelChars,
+  maxReasonChars,
+  maxSeats,
+  maxStateBytes,
+  maxTensorRank,
+  maxTensors,
+  maxThreads,
+  maxUint32,
+  protocolVersion,
+} from "./limits.ts";
+import { runProgressSchema } from "./run-progress.ts";
+
+/** Asks for admission: who it is, what it would train on and with. */
+export const workerHelloSchema = record({
+  type: exactly("WorkerHello"),
+  protocol: exactly(protocolVersion),
+  /** New at every process start and every drop. */
+  workerId: workerId(),
+  configHash: hash(),
+  datasetHash: hash(),
+  device: record({ kind: oneOf("cpu", "gpu"), name: label() }),
+  /** What a gradient's bits depend on, apart from the probe that `WorkerReady` brings. */
+  fingerprint: record({ backend: label(), backendVersion: label(), node: label(), cpu: label(), precision: label() }),
+  threads: integer(1, maxThreads),
+  /** How many seats' buffers fit. */
+  maxSeats: integer(1, maxSeats),
+  host: host(),
+  pid: uint32(),
+  /** Where its peers dial it; port 0 where it does not listen (a world of one). */
+  ring: record({ host: host(), port: integer(0, 65535) }),
+});
+export type WorkerHello = z.infer<typeof workerHelloSchema>;
+
+const tensors = () =>
+  list(record({ name: text(1, maxLabelChars), shape: list(uint32(), 0, maxTensorRank) }), 0, maxTensors);
+
+/** The state is in place and the shapes are captured: it can begin. */
+export const workerReadySchema = record({
+  type: exactly("WorkerReady"),
+  generation: uint32(),
+  layoutHash: hash(),
+  stateHash: hash(),
+  /** Of the run's own captured gradient on a fixed batch. */
+  probeHash: hash(),
+  stepsPerEpoch: integer(1, maxUint32),
+  /** Steps of the whole run. */
+  totalSteps: integer(1, maxUint32),
+  /** What the state is made of, in the order in which its bytes travel: float32, without gaps. */
+  tensors: record({ model: tensors(), optimizer: tensors() }),
+});
+export type WorkerReady = z.infer<typeof workerReadySchema>;
+
+/** This rank holds the step: its all-gather is complete and the receipt is right. */
+export const workerHeldSchema = record({
+  type: exactly("WorkerHeld"),
+  generation: uint32(),
+  step: uint32(),
+  /** Sums over the global batch; `plan`: seats whose rank had the pending plan. */
+  tail: record({ loss: anyNumber(), correct: atLeastZero(), samples: count(), plan: count() }),
+  timing: record({
+    dataMs: atLeastZero(),
+    computeMs: atLeastZero(),
+    communicationMs: atLeastZero(),
+    optimizerMs: atLeastZero(),
+  }),
+  memoryBytes: count(),
+});
+export type WorkerHeld = z.infer<typeof workerHeldSchema>;
+
+const confusionSaid = expecting("classes x classes entries of confusion");
+
+/** What the ranks together found in an evaluation that was due after `step`. */
+export const workerEvaluatedSchema = record({
+  type: exactly("WorkerEvaluated"),
+  generation: uint32(),
+  step: uint32(),
+  evaluation: record({
+    split: oneOf("validation", "test"),
+    /** Sum over the samples. */
+    loss: anyNumber(),
+    samples: count(),
+    /** [classes * classes]: entry `t * classes + p` counts the samples of class t that were taken for p. */
+    confusion: list(uint32(), 1, maxConfusionEntries),
+    classes: integer(1, maxClasses),
+  }).refine(({ confusion, classes }) => confusion.length === classes * classes, {
+    path: ["confusion"],
+    ...confusionSaid,
+  }),
+});
+export type WorkerEvaluated = z.infer<typeof workerEvaluatedSchema>;
+
+/** The hash of this rank's state after `step`: ranks that differ have drifted. */
+export const workerStateHashSchema = record({
+  type: exactly("WorkerStateHash"),
+  generation: uint32(),
+  step: uint32(),
+  hash: hash(),
+});
+export type WorkerStateHash = z.infer<typeof workerStateHashSchema>;
+
+/** Announces the state after `step`; its bytes follow as bulk `state` messages. */
+export const workerStateSchema = record({
+  type: exactly("WorkerState"),
+  generation: uint32(),
+  step: uint32(),
+  totalBytes: integer(0, maxStateBytes),
+  progress: runProgressSchema,
+});
+export type WorkerState = z.infer<typeof workerStateSchema>;
+
+/** This rank has done everything: its last step is `step`, because the run is over or because a planned stop took effect. */
+export const workerDoneSchema = record({
+  type: exactly("WorkerDone"),
+  generation: uint32(),
+  step: uint32(),
+  stopped: flag(),
+});
+export type WorkerDone = z.infer<typeof workerDoneSchema>;
+
+/** This rank cannot go on. */
+export const workerFailedSchema = record({
+  type: exactly("WorkerFailed"),
+  generation: uint32(),
+  code: label(),
+  message: text(0, maxErrorChars),
+});
+export type WorkerFailed = z.infer<typeof workerFailedSchema>;
+
+/** It leaves, and not because it failed. */
+export const workerByeSchema = record({ type: exactly("WorkerBye"), reason: text(0, maxReasonChars) });
+export type WorkerBye = z.infer<typeof workerByeSchema>;
+
+/** It lives. `sentAtMs` is by the sender's own clock. */
+export const workerHeartbeatSchema = record({ type: exactly("WorkerHeartbeat"), sentAtMs: atLeastZero() });
+export type WorkerHeartbeat = z.infer<typeof workerHeartbeatSchema>;

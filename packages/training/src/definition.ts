@@ -1,0 +1,121 @@
+import type { DataSource } from "@ringmaster/data";
+import { describeIssues } from "@ringmaster/protocol";
+import type * as tf from "@tensorflow/tfjs";
+import { z } from "zod";
+import type { ModelInput } from "./model.ts";
+import type { OptimizerSpec } from "./optimizer.ts";
+import { TrainingError } from "./training-error.ts";
+
+/** What a user writes: `export default defineTraining({...})`. */
+export interface TrainingOptions {
+  /** Names the run's folder. Default: the config file's name. */
+  readonly name?: string;
+  /** Of everything random. Default 42. */
+  readonly seed?: number;
+  readonly data: DataSource;
+  /** Makes the model; called once in each compute thread. It must end in logits: the loss applies softmax itself. */
+  readonly model: (input: ModelInput) => tf.LayersModel;
+  /** `adam(...)` or `sgd(...)`. */
+  readonly optimizer: OptimizerSpec;
+  /** Samples of a global batch, over all seats, at most 65,536. */
+  readonly batchSize: number;
+  readonly epochs: number;
+  /** Ends the run after so many steps. Default: none. */
+  readonly maxSteps?: number | null;
+  /** Fixed shares of every batch, 1 to 1024. Default: the compute threads (CPU) or GPUs that the run starts with, never fewer than 8 samples each. */
+  readonly seats?: number | "auto";
+  /** Samples held back from the training set, at every epoch's end evaluated in blocks of `blockSize`. Default 1/12 of the training set, 250. */
+  readonly validation?: { readonly count?: number; readonly blockSize?: number };
+  /** A checkpoint every `everySteps` (default: at epochs' ends only); the last `keep` stay. Default 3. */
+  readonly checkpoint?: { readonly everySteps?: number | null; readonly keep?: number };
+  /** Ranks compare their state's hash every so many steps. Default 100. */
+  readonly hashEverySteps?: number;
+  /** Parameters reduced together, in bytes. Part of what the bits depend on. Default 4 MiB. */
+  readonly bucketBytes?: number;
+  /** The unit sent over a link, in bytes. Default 256 KiB. */
+  readonly segmentBytes?: number;
+  /** `strict` refuses ranks whose numerics fingerprints differ. Default "any". */
+  readonly numerics?: "any" | "strict";
+  /** Default "auto": a GPU where libtensorflow sees one, else the CPU. */
+  readonly device?: "auto" | "cpu" | "gpu";
+}
+
+/** A checked config, defaults filled in but for those that depend on the dataset or the world (null, "auto"). */
+export type TrainingDefinition = z.infer<typeof definitionSchema>;
+
+/** Types carry the user through a config; the values are checked when the config is loaded. */
+export const defineTraining = (options: TrainingOptions): TrainingOptions => options;
+
+const int = (minimum: number, maximum: number) => z.int().min(minimum).max(maximum);
+const aFunction = <Value>(what: string) =>
+  z.custom<Value>((value) => typeof value === "function", { error: `expected ${what}` });
+
+const adamSchema = z.strictObject({
+  kind: z.literal("adam"),
+  learningRate: z.number().positive(),
+  beta1: z.number().min(0).lt(1),
+  beta2: z.number().min(0).lt(1),
+  epsilon: z.number().positive(),
+  weightDecay: z.number().min(0),
+});
+const sgdSchema = z.strictObject({
+  kind: z.literal("sgd"),
+  learningRate: z.number().positive(),
+  momentum: z.number().min(0).lt(1),
+  nesterov: z.boolean(),
+  weightDecay: z.number().min(0),
+});
+
+const definitionSchema = z.strictObject({
+  name: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/)
+    .nullable()
+    .default(null),
+  seed: int(0, 2 ** 32 - 1).default(42),
+  data: z.custom<DataSource>(
+    (value) => typeof value === "object" && value !== null && typeof Reflect.get(value, "load") === "function",
+    {
+      error: "expected a data source, such as mnist()",
+    },
+  ),
+  model: aFunction<TrainingOptions["model"]>("a function that returns a tf.LayersModel"),
+  optimizer: z.discriminatedUnion("kind", [adamSchema, sgdSchema]),
+  batchSize: int(1, 65_536),
+  epochs: int(1, 1_000_000),
+  maxSteps: int(1, 2 ** 32 - 1)
+    .nullable()
+    .default(null),
+  seats: z.union([z.literal("auto"), int(1, 1024)]).default("auto"),
+  validation: z
+    .strictObject({
+      count: int(0, 2 ** 31)
+        .nullable()
+        .default(null),
+      blockSize: int(1, 4096).default(250),
+    })
+    .prefault({}),
+  checkpoint: z
+    .strictObject({
+      everySteps: int(1, 2 ** 32 - 1)
+        .nullable()
+        .default(null),
+      keep: int(1, 10_000).default(3),
+    })
+    .prefault({}),
+  hashEverySteps: int(1, 2 ** 32 - 1).default(100),
+  bucketBytes: int(4096, 2 ** 30).default(4 * 2 ** 20),
+  segmentBytes: int(64, 262_144).multipleOf(64).default(262_144),
+  numerics: z.enum(["any", "strict"]).default("any"),
+  device: z.enum(["auto", "cpu", "gpu"]).default("auto"),
+});
+
+/**
+ * Checks what a config module exports.
+ * @throws TrainingError CONFIG_INVALID: for each field its path, what was expected and what was found.
+ */
+export function parseDefinition(exported: unknown, where: string): TrainingDefinition {
+  const parsed = definitionSchema.safeParse(exported, { reportInput: true });
+  if (parsed.success) return parsed.data;
+  throw new TrainingError("CONFIG_INVALID", `${where}: ${describeIssues(parsed.error).join("; ")}`);
+}

@@ -1,0 +1,21 @@
+export { type AdamSpec, adam } from "./adam.ts";
+export { defineTraining, parseDefinition, type TrainingDefinition, type TrainingOptions } from "./definition.ts";
+export { type Bucket, createLayout, type RunLayout } from "./layout.ts";
+export { type LoadedDefinition, loadDefinition, type Override } from "./load-definition.ts";
+export { createMemory, createMemoryMap, type MemoryMap, type MemoryNeeds } from "./memory-map.ts";
+export { buildModel, type Model, type ModelInput } from "./model.ts";
+export { type OptimizerSpec, slotNames, updateRange } from "./optimizer.ts";
+export { loadOptimizerKernels, type OptimizerKernels } from "./optimizer-kernels.ts";
+export { blockShapes, type EvaluationSplit, type PreparedData, prepareData } from "./prepared-data.ts";
+export { createSeatComputer, type SeatComputer, type SeatTiming } from "./seat-computer.ts";
+export { type SgdSpec, sgd } from "./sgd.ts";
+export {
+  hashTensors,
+  type StateTensor,
+  type StateTensors,
+  stateTensors,
+  updateStatistics,
+  writeInitialState,
+} from "./state.ts";
+export { readTail, type Tail, tailFields } from "./tail.ts";
+export { TrainingError } from "./training-error.ts";

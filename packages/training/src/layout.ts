@@ -1,0 +1,124 @@
+/**
+ * The flat buffers of a run: where each parameter lies, which parameters are reduced together, and the tail. A pure function of the model's shapes, S and
+ * `bucketBytes`, the same in every world; its hash is compared at admission, because the fold order, and so the bits, depend on it.
+ *
+ * A seat's flat buffer, in floats:
+ *
+ *     [ parameter 0 | parameter 1 | ... | tail | evaluation ]
+ *       bucket 0 ...         last training bucket  evaluation bucket
+ *
+ * Every part starts at a multiple of 16 floats (64 bytes, a cache line and TensorFlow's alignment); the gaps stay zero.
+ */
+import { createHash } from "node:crypto";
+import { tailFields } from "./tail.ts";
+
+export interface Placed {
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** Floats. */
+  readonly size: number;
+  /** First float in the flat buffer of parameters (or of statistics). */
+  readonly offset: number;
+}
+
+export interface Bucket {
+  readonly start: number;
+  readonly length: number;
+}
+
+export interface RunLayout {
+  readonly seats: number;
+  readonly classes: number;
+  readonly parameters: readonly Placed[];
+  readonly statistics: readonly Placed[];
+  /** Floats of the parameters' flat buffer, gaps included. */
+  readonly parameterFloats: number;
+  readonly statisticFloats: number;
+  /** First float of the tail, which ends the last training bucket. */
+  readonly tailStart: number;
+  /** All buckets: those of a training step, then the evaluation's. */
+  readonly buckets: readonly Bucket[];
+  /** Indices of the buckets that a training step reduces. */
+  readonly stepBuckets: readonly number[];
+  /** Index of the bucket that an evaluation reduces: [loss, samples, confusion matrix]. */
+  readonly evaluationBucket: number;
+  /** Floats of a seat's flat buffer. */
+  readonly seatFloats: number;
+  readonly hash: string;
+}
+
+interface Shaped {
+  readonly name: string;
+  readonly shape: readonly number[];
+}
+
+export const align = (floats: number): number => Math.ceil(floats / 16) * 16;
+
+export function createLayout(options: {
+  readonly parameters: readonly Shaped[];
+  readonly statistics: readonly Shaped[];
+  readonly classes: number;
+  readonly seats: number;
+  readonly bucketBytes: number;
+}): RunLayout {
+  const { classes, seats, bucketBytes } = options;
+  const parameters = place(options.parameters);
+  const statistics = place(options.statistics);
+  const statisticFloats = endOf(statistics);
+  const tailStart = endOf(parameters);
+  const evaluationStart = align(tailStart + tailFields + statisticFloats);
+  const evaluation = { start: evaluationStart, length: evaluationFields + classes * classes };
+
+  const starts = bucketStarts(parameters, bucketBytes / 4);
+  const training = starts.map((start, index) => {
+    const end = starts[index + 1] ?? tailStart + tailFields + statisticFloats;
+    return { start, length: end - start };
+  });
+  const buckets = [...training, evaluation];
+  const shapes = { parameters, statistics, buckets, seats, classes };
+  return {
+    seats,
+    classes,
+    parameters,
+    statistics,
+    parameterFloats: tailStart,
+    statisticFloats,
+    tailStart,
+    buckets,
+    stepBuckets: training.map((_, index) => index),
+    evaluationBucket: training.length,
+    seatFloats: align(evaluationStart + evaluation.length),
+    hash: createHash("sha256").update(JSON.stringify(shapes)).digest("hex"),
+  };
+}
+
+/** Loss sum and samples, before the confusion matrix. */
+export const evaluationFields = 2;
+
+function place(shaped: readonly Shaped[]): Placed[] {
+  let offset = 0;
+  return shaped.map(({ name, shape }) => {
+    const size = shape.reduce((product, length) => product * length, 1);
+    const placed = { name, shape, size, offset };
+    offset += align(size);
+    return placed;
+  });
+}
+
+function endOf(placed: readonly Placed[]): number {
+  const last = placed.at(-1);
+  return last ? align(last.offset + last.size) : 0;
+}
+
+/** A bucket is closed once it holds `floats` or more. */
+function bucketStarts(parameters: readonly Placed[], floats: number): number[] {
+  const starts = [0];
+  let start = 0;
+  for (const { offset } of parameters) {
+    if (offset - start >= floats) {
+      start = offset;
+      starts.push(start);
+    }
+  }
+  return starts;
+}

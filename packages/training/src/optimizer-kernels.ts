@@ -1,0 +1,116 @@
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { TrainingError } from "./training-error.ts";
+
+/** The part of a `WebAssembly.Memory` made with `shared: true` that the kernels are checked against. */
+export interface SharedWasmMemory {
+  readonly buffer: ArrayBufferLike;
+}
+
+/**
+ * Optimizer steps over one shared memory (source: `kernels/optimizers.ts`).
+ *
+ * Pointers are byte offsets into it, multiples of 4; n counts floats, any number >= 0. Scalars are rounded to float32 on the way in.
+ * A range that leaves the memory throws WebAssembly's own `RuntimeError`.
+ */
+export interface OptimizerKernels {
+  adam(
+    parameters: number,
+    gradients: number,
+    expAvg: number,
+    expAvgSq: number,
+    n: number,
+    scale: number,
+    weightDecay: number,
+    oneMinusBeta1: number,
+    beta2: number,
+    oneMinusBeta2: number,
+    stepSize: number,
+    correction2: number,
+    epsilon: number,
+  ): void;
+  sgd(parameters: number, gradients: number, n: number, scale: number, weightDecay: number, learningRate: number): void;
+  sgdMomentum(
+    parameters: number,
+    gradients: number,
+    momentumBuffer: number,
+    n: number,
+    scale: number,
+    weightDecay: number,
+    learningRate: number,
+    momentum: number,
+    nesterov: boolean,
+  ): void;
+}
+
+// TypeScript declares WebAssembly in lib.dom only, whose other globals a Node program does not have.
+declare const WebAssembly: {
+  readonly Module: new (bytes: Uint8Array) => object;
+  readonly Instance: new (
+    module: object,
+    imports: { env: { memory: SharedWasmMemory } },
+  ) => { readonly exports: Readonly<Record<string, unknown>> };
+};
+
+/** Compiled once a thread; a memory then only costs an instance. */
+let compiled: object | undefined;
+
+/**
+ * Compiles the optimizer kernels, synchronously, over `memory`. Instances in several threads may share one memory.
+ *
+ * @param memory a `WebAssembly.Memory` made with `shared: true`. Nothing is read or written here.
+ * @throws TrainingError `MEMORY_NOT_SHARED`; `KERNELS_MISSING` if the package has not been built; `KERNELS_MISMATCH` if what was built is
+ * of another version.
+ */
+export function loadOptimizerKernels(memory: SharedWasmMemory): OptimizerKernels {
+  if (!(memory.buffer instanceof SharedArrayBuffer)) {
+    throw new TrainingError(
+      "MEMORY_NOT_SHARED",
+      "loadOptimizerKernels: expected a shared memory, found a private one: make it with new WebAssembly.Memory({ ..., shared: true })",
+    );
+  }
+  compiled ??= new WebAssembly.Module(readKernels());
+  const { exports } = new WebAssembly.Instance(compiled, { env: { memory } });
+  return {
+    adam: kernel(exports, "adam"),
+    sgd: kernel(exports, "sgd"),
+    sgdMomentum: kernel(exports, "sgdMomentum"),
+  };
+}
+
+function readKernels(): Uint8Array {
+  const path = join(packageRoot(), "dist", "kernels", "optimizers.wasm");
+  if (!existsSync(path)) {
+    throw new TrainingError(
+      "KERNELS_MISSING",
+      `expected the optimizer kernels at ${path}, found no file: run npm run build`,
+    );
+  }
+  return readFileSync(path);
+}
+
+/** The nearest folder with a package.json: this file runs from src and from dist/src. */
+function packageRoot(): string {
+  const start = dirname(fileURLToPath(import.meta.url));
+  for (let folder = start; ; folder = dirname(folder)) {
+    if (existsSync(join(folder, "package.json"))) return folder;
+    if (folder === dirname(folder)) {
+      throw new TrainingError(
+        "KERNELS_MISSING",
+        `expected a package.json above ${start}, found none: reinstall the package`,
+      );
+    }
+  }
+}
+
+function kernel(exports: Readonly<Record<string, unknown>>, name: string): (...scalars: unknown[]) => unknown {
+  const found = exports[name];
+  if (typeof found !== "function") {
+    throw new TrainingError(
+      "KERNELS_MISMATCH",
+      `expected a function ${name} in optimizers.wasm, found ${typeof found}: it is of another version, run npm run build`,
+    );
+  }
+  return (...scalars) => found(...scalars);
+}

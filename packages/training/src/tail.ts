@@ -1,0 +1,30 @@
+/**
+ * The tail of a step's last bucket: what a seat adds to the sum besides gradients. Always float32.
+ *
+ *     [loss, correct, samples, plan, receipt x 4, zeros to 16 floats, statistics x samples ...]
+ */
+export interface Tail {
+  /** Sum of the samples' losses, regularisers included. */
+  readonly loss: number;
+  /** Samples whose largest logit is their label's. */
+  readonly correct: number;
+  readonly samples: number;
+  /** Seats whose rank has the pending plan; all of S: this step is the last under the old plan. */
+  readonly plan: number;
+  readonly receipt: readonly [number, number, number, number];
+}
+
+/** Floats before the statistics. */
+export const tailFields = 16;
+
+export function writeTail(target: Float32Array, tail: Tail): void {
+  target.set([tail.loss, tail.correct, tail.samples, tail.plan, ...tail.receipt]);
+}
+
+export function readTail(source: Float32Array): Tail {
+  const [loss = 0, correct = 0, samples = 0, plan = 0, a = 0, b = 0, c = 0, d = 0] = source;
+  return { loss, correct, samples, plan, receipt: [a, b, c, d] };
+}
+
+/** Offset of the plan word: the rank writes it last, when the plan that it knows is final for the step. */
+export const planField = 3;

@@ -1,0 +1,52 @@
+/** How the part of the state that is not tensors moves on; the same on every rank, because it follows from reduced values alone. */
+import type { RunProgress, WorkerEvaluated } from "@ringmaster/protocol";
+
+export const initialProgress: RunProgress = {
+  step: 0,
+  epoch: 0,
+  stepInEpoch: 0,
+  optimizerSteps: 0,
+  epochSums: { loss: 0, correct: 0, samples: 0 },
+  evaluations: [],
+  best: null,
+};
+
+interface StepSums {
+  readonly loss: number;
+  readonly correct: number;
+  readonly samples: number;
+}
+
+export function afterStep(progress: RunProgress, sums: StepSums, stepsPerEpoch: number): RunProgress {
+  const epochEnds = progress.stepInEpoch + 1 === stepsPerEpoch;
+  const { epochSums } = progress;
+  return {
+    ...progress,
+    step: progress.step + 1,
+    epoch: progress.epoch + (epochEnds ? 1 : 0),
+    stepInEpoch: epochEnds ? 0 : progress.stepInEpoch + 1,
+    optimizerSteps: progress.optimizerSteps + 1,
+    epochSums: epochEnds
+      ? initialProgress.epochSums
+      : {
+          loss: epochSums.loss + sums.loss,
+          correct: epochSums.correct + sums.correct,
+          samples: epochSums.samples + sums.samples,
+        },
+  };
+}
+
+/** A validation becomes part of the state; the test set's evaluation does not, because when a run is stopped must leave no trace. */
+export function afterValidation(progress: RunProgress, evaluation: WorkerEvaluated["evaluation"]): RunProgress {
+  const { loss, samples, confusion, classes } = evaluation;
+  let correct = 0;
+  for (let label = 0; label < classes; label++) correct += confusion[label * classes + label] ?? 0;
+  const accuracy = correct / samples;
+  const { step, epoch, best } = progress;
+  const record = { step, epoch, split: "validation" as const, loss: loss / samples, accuracy, samples };
+  return {
+    ...progress,
+    evaluations: [...progress.evaluations, record],
+    best: best === null || accuracy > best.accuracy ? { step, accuracy } : best,
+  };
+}
