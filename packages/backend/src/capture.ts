@@ -73,7 +73,7 @@ function buildFunction(
     });
     return { oper, index: 0 };
   };
-  const constant = (id: number): GraphOutput => {
+  const constantOf = (id: number): GraphOutput => {
     const handle = trace.constants.get(id) ?? binding.handleOf(id, "capture constant");
     const tensor = c.TFE_TensorHandleResolve(handle, c.status);
     c.check("capture constant");
@@ -84,10 +84,10 @@ function buildFunction(
     c.TF_DeleteTensor(tensor);
     return { oper, index: 0 };
   };
-  const valueOf = (id: number): GraphOutput => {
+  const outputOf = (id: number): GraphOutput => {
     let value = values.get(id);
     if (value === undefined) {
-      value = constant(id);
+      value = constantOf(id);
       values.set(id, value);
     }
     return value;
@@ -99,7 +99,7 @@ function buildFunction(
     return input;
   });
   for (const op of trace.ops) {
-    const operands = op.inputs.map(valueOf);
+    const operands = op.inputs.map(outputOf);
     const oper = operation(op.name, (description) => {
       for (const attribute of op.attributes) setAttribute(c, "graph", description, attribute);
       const listed = listOps.has(op.name) ? Number(op.attributes.find(({ name }) => name === "N")?.value) : 0;
@@ -110,7 +110,7 @@ function buildFunction(
       values.set(id, { oper, index });
     });
   }
-  const outputs = result.outputs.map(valueOf);
+  const outputs = result.outputs.map(outputOf);
   const name = `captured_${functionCount++}`;
   const body = c.TF_GraphToFunction(
     graph,

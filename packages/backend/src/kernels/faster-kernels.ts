@@ -48,8 +48,9 @@ export function registerFasterKernels(backendName: string): void {
   replace("BatchMatMul", (own) => (inputs, attrs, backend) => {
     const a = some(inputs["a"]);
     const b = some(inputs["b"]);
-    const batched = a.shape.length === 3 && a.shape[0] === 1 && b.shape[0] === 1;
-    if (!batched && (a.shape.length !== 2 || b.shape.length !== 2)) return own(inputs, attrs, backend);
+    const ranksAre = (rank: number) => a.shape.length === rank && b.shape.length === rank;
+    const batched = ranksAre(3) && a.shape[0] === 1 && b.shape[0] === 1;
+    if (!(batched || ranksAre(2)) || a.dtype !== "float32" || b.dtype !== "float32") return own(inputs, attrs, backend);
     const matrix = (x: tf.TensorInfo) => (batched ? tf.reshape(x as tf.Tensor, x.shape.slice(1)) : x);
     const transposes = [
       flag("transpose_a", attrs["transposeA"] === true),

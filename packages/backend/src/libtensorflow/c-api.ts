@@ -2,8 +2,8 @@
  * The part of TensorFlow's C API that Ringmaster calls, through koffi: tensorflow/c/c_api.h and tensorflow/c/eager/c_api.h of TensorFlow 2.21.
  * A pointer is a bigint; TensorFlow never sees an id that JavaScript has already freed because `binding.ts` keeps the ids.
  */
-import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
+import { isMainThread } from "node:worker_threads";
 import koffi, { type LibraryHandle } from "koffi";
 import { BackendError } from "../backend-error.ts";
 import { libraryFiles } from "./location.ts";
@@ -195,18 +195,26 @@ function pin(libc: LibraryHandle, path: string): void {
   );
 }
 
-/** libtensorflow prints two lines to stderr while it is loaded, whatever its log level says. */
+/**
+ * libtensorflow prints two lines to stderr while it is loaded, whatever its log level says. The descriptor is the whole process's, so this is for the
+ * main thread, which loads first; threads that load later print nothing.
+ */
 function quietly<Result>(libc: LibraryHandle, action: () => Result): Result {
+  if (!isMainThread) return action();
+  const open = libc.func("int open(const char *path, int flags)") as (path: string, flags: number) => number;
   const dup = libc.func("int dup(int fd)") as (fd: number) => number;
   const dup2 = libc.func("int dup2(int from, int to)") as (from: number, to: number) => number;
-  const saved = dup(2);
-  const nowhere = openSync("/dev/null", "w");
-  dup2(nowhere, 2);
+  const close = libc.func("int close(int fd)") as (fd: number) => number;
+  const stderr = 2;
+  const writeOnly = 1;
+  const saved = dup(stderr);
+  const nowhere = open("/dev/null", writeOnly);
+  dup2(nowhere, stderr);
   try {
     return action();
   } finally {
-    dup2(saved, 2);
-    closeSync(nowhere);
-    closeSync(saved);
+    dup2(saved, stderr);
+    close(nowhere);
+    close(saved);
   }
 }

@@ -1,0 +1,43 @@
+#!/usr/bin/env node
+import { readFileSync } from "node:fs";
+import { Command, CommanderError } from "commander";
+import { addCoordinator } from "./commands/coordinator.ts";
+import { addResume } from "./commands/resume.ts";
+import { addSetup } from "./commands/setup.ts";
+import { addTrain } from "./commands/train.ts";
+import { addWorker } from "./commands/worker.ts";
+import { exitCodeOf, exitCodes, explainError } from "./exit-codes.ts";
+import { RunFailed } from "./lead-run.ts";
+
+const program = new Command("ringmaster")
+  .description("Distributed data-parallel training: the same bits for any world.")
+  .version(version())
+  .showHelpAfterError("(--help shows what is possible)")
+  .exitOverride();
+
+const exit = (code: number) => {
+  process.exitCode = code;
+};
+for (const add of [addTrain, addResume, addCoordinator, addWorker, addSetup]) add(program, exit);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = tell(error);
+}
+
+/** One line, never a stack trace. */
+function tell(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
+  const { code, message } = explainError(error);
+  process.stderr.write(`ringmaster: ${message} [${code}]\n`);
+  return error instanceof RunFailed ? error.exitCode : exitCodeOf(code);
+}
+
+function version(): string {
+  const text = readFileSync(
+    new URL(import.meta.url.endsWith(".ts") ? "../package.json" : "../../package.json", import.meta.url),
+    "utf8",
+  );
+  return String((JSON.parse(text) as { version: unknown }).version);
+}

@@ -1,0 +1,65 @@
+import { listenForShutdown } from "@ringmaster/launch";
+import { type Command, Option } from "commander";
+import { leadRun } from "../lead-run.ts";
+import { addRunOptions, overridesOf, portOption, type RunOptions, ranksOption } from "../options.ts";
+import { UsageError } from "../usage-error.ts";
+
+interface CoordinatorOptions extends RunOptions {
+  readonly ranks: number;
+  readonly host: string;
+  readonly port: number;
+  readonly resume?: string;
+  readonly json?: boolean;
+}
+
+const defaultPort = 4600;
+
+export function addCoordinator(program: Command, exit: (code: number) => void): void {
+  addRunOptions(program.command("coordinator [config]").description("lead a run whose workers join over the network"))
+    .addOption(ranksOption("how many workers to wait for").default(2))
+    .addOption(new Option("--host <host>", "the address to listen on").default("127.0.0.1"))
+    .addOption(portOption().default(defaultPort))
+    .addOption(
+      new Option("--resume <run>", "go on with this run instead of a new one").conflicts([
+        "name",
+        "seats",
+        "set",
+        "fastDevRun",
+      ]),
+    )
+    .option("--json", "print the result as JSON")
+    .addHelpText(
+      "after",
+      "\nWorkers need the run's token: set RINGMASTER_TOKEN for both sides, or use the one that is printed.",
+    )
+    .action(async (config: string | undefined, options: CoordinatorOptions) => exit(await coordinate(config, options)));
+}
+
+async function coordinate(config: string | undefined, options: CoordinatorOptions): Promise<number> {
+  const { ranks, host, port, resume, maxSteps } = options;
+  if ((config === undefined) === (resume === undefined)) {
+    throw new UsageError("BAD_OPTION", "expected a config file, or --resume with a run's folder: exactly one of them");
+  }
+  const shutdown = listenForShutdown("coordinator");
+  try {
+    return await leadRun({
+      what:
+        resume !== undefined
+          ? { kind: "resume", runFolder: resume, maxSteps }
+          : {
+              kind: "new",
+              config: config ?? "",
+              overrides: overridesOf(options),
+              runs: options.runs,
+              name: options.name,
+              fastDevRun: options.fastDevRun === true,
+            },
+      ranks,
+      workers: { kind: "listen", host, port },
+      json: options.json === true,
+      shutdown,
+    });
+  } finally {
+    shutdown.release();
+  }
+}

@@ -1,0 +1,66 @@
+import { resolve } from "node:path";
+import { listenForShutdown } from "@ringmaster/launch";
+import { type Command, Option } from "commander";
+import { leadRun } from "../lead-run.ts";
+import { defaultThreads, deviceOption, integer, ranksOption, threadsOption } from "../options.ts";
+import { readRunFile } from "../run-record.ts";
+import { launchLocal } from "./train.ts";
+
+interface ResumeOptions {
+  readonly ranks: number;
+  readonly threads?: number;
+  readonly maxSteps?: number;
+  readonly device?: string;
+  readonly json?: boolean;
+}
+
+export function addResume(program: Command, exit: (code: number) => void): void {
+  program
+    .command("resume <run>")
+    .description("go on from a run's newest good checkpoint, in any world, to the bits of a run that never stopped")
+    .addOption(ranksOption("worker processes on this machine").default(1))
+    .addOption(threadsOption())
+    .addOption(deviceOption())
+    .addOption(maxStepsOption())
+    .option("--json", "print the result as JSON")
+    .action(async (run: string, options: ResumeOptions) => exit(await resume(run, options)));
+}
+
+export const maxStepsOption = () =>
+  new Option("--max-steps <n>", "end the run after so many steps").argParser(integer(1, 2 ** 32 - 1));
+
+async function resume(runFolder: string, options: ResumeOptions): Promise<number> {
+  const { ranks, threads = defaultThreads(ranks), maxSteps, json } = options;
+  if (ranks > 1) {
+    const file = await readRunFile(runFolder);
+    const cut = maxSteps === undefined ? [] : ["--max-steps", String(maxSteps)];
+    const coordinatorArgs = [
+      "coordinator",
+      "--resume",
+      runFolder,
+      "--ranks",
+      String(ranks),
+      ...cut,
+      ...(json ? ["--json"] : []),
+    ];
+    return launchLocal({
+      coordinatorArgs,
+      config: resolve(runFolder, file.configFile),
+      ranks,
+      threads,
+      device: options.device,
+    });
+  }
+  const shutdown = listenForShutdown("coordinator");
+  try {
+    return await leadRun({
+      what: { kind: "resume", runFolder, maxSteps },
+      ranks,
+      workers: { kind: "inProcess", threads },
+      json: json === true,
+      shutdown,
+    });
+  } finally {
+    shutdown.release();
+  }
+}

@@ -1,0 +1,98 @@
+import { randomBytes } from "node:crypto";
+import { fileURLToPath } from "node:url";
+import { listenForShutdown, superviseLocal } from "@ringmaster/launch";
+import type { Command } from "commander";
+import { leadRun } from "../lead-run.ts";
+import { addRunOptions, defaultThreads, overridesOf, type RunOptions, ranksOption, threadsOption } from "../options.ts";
+
+export const cliFile = fileURLToPath(
+  new URL(import.meta.url.endsWith(".ts") ? "../cli.ts" : "../cli.js", import.meta.url),
+);
+
+interface TrainOptions extends RunOptions {
+  readonly ranks: number;
+  readonly threads?: number;
+  readonly json?: boolean;
+}
+
+export function addTrain(program: Command, exit: (code: number) => void): void {
+  addRunOptions(program.command("train <config>").description("train on this machine, from a config file to a report"))
+    .addOption(ranksOption("worker processes on this machine").default(1))
+    .addOption(threadsOption())
+    .option("--json", "print the result as JSON")
+    .action(async (config: string, options: TrainOptions) => exit(await train(config, options)));
+}
+
+async function train(config: string, options: TrainOptions): Promise<number> {
+  const { ranks, threads = defaultThreads(ranks) } = options;
+  if (ranks > 1) {
+    const { json, ...run } = options;
+    const args = ["coordinator", config, ...runArgs(run), ...(json ? ["--json"] : [])];
+    return launchLocal({ coordinatorArgs: args, config, ranks, threads, device: options.device });
+  }
+  const shutdown = listenForShutdown("coordinator");
+  try {
+    return await leadRun({
+      what: {
+        kind: "new",
+        config,
+        overrides: overridesOf(options),
+        runs: options.runs,
+        name: options.name,
+        fastDevRun: options.fastDevRun === true,
+      },
+      ranks,
+      workers: { kind: "inProcess", threads },
+      json: options.json === true,
+      shutdown,
+    });
+  } finally {
+    shutdown.release();
+  }
+}
+
+/** The same options for the coordinator's command line. */
+function runArgs({ seats, maxSteps, name, runs, device, set, fastDevRun, ranks }: TrainOptions): string[] {
+  const given = Object.entries({ seats, "max-steps": maxSteps, name, runs, device, ranks });
+  return [
+    ...given.flatMap(([option, value]) => (value === undefined ? [] : [`--${option}`, String(value)])),
+    ...set.flatMap(({ path, value }) => ["--set", `${path}=${JSON.stringify(value)}`]),
+    ...(fastDevRun ? ["--fast-dev-run"] : []),
+  ];
+}
+
+export interface LaunchLocalOptions {
+  readonly coordinatorArgs: readonly string[];
+  readonly config: string;
+  readonly ranks: number;
+  readonly threads: number;
+  readonly device: string | undefined;
+}
+
+/** Starts a coordinator and `ranks` workers on this machine and supervises them. */
+export function launchLocal({ coordinatorArgs, config, ranks, threads, device }: LaunchLocalOptions): Promise<number> {
+  const say = (line: string) => process.stderr.write(`${line}\n`);
+  return superviseLocal({
+    program: [process.execPath, ...forwardedFlags(), cliFile],
+    coordinatorArgs: [...coordinatorArgs, "--host", "127.0.0.1", "--port", "0"],
+    workers: ranks,
+    workerArgs: ({ url, logFile }) => [
+      "worker",
+      config,
+      "--join",
+      url,
+      "--threads",
+      String(threads),
+      "--log",
+      logFile,
+      ...(device === undefined ? [] : ["--device", device]),
+    ],
+    env: { RINGMASTER_TOKEN: randomBytes(24).toString("base64url") },
+    onOutput: (worker, line) => say(`worker ${worker}: ${line}`),
+    onNotice: say,
+  });
+}
+
+/** Node's flags that a child needs too: where sources are run, their loader. */
+const forwardedFlags = (): string[] =>
+  process.execArgv.filter((flag) => flag.startsWith("--import=") || flag.startsWith("--conditions="));

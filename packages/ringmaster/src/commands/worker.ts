@@ -1,0 +1,53 @@
+import { hostname } from "node:os";
+import { listenForShutdown } from "@ringmaster/launch";
+import { loadDefinition } from "@ringmaster/training";
+import { dialCoordinator } from "@ringmaster/transport";
+import { type Command, Option } from "commander";
+import { pino } from "pino";
+import { defaultThreads, deviceOption, threadsOption } from "../options.ts";
+import { UsageError } from "../usage-error.ts";
+import { work } from "../work.ts";
+
+interface WorkerCommandOptions {
+  readonly join: string;
+  readonly token?: string;
+  readonly threads?: number;
+  readonly device?: "auto" | "cpu" | "gpu";
+  readonly ringHost: string;
+  readonly log?: string;
+}
+
+export function addWorker(program: Command, exit: (code: number) => void): void {
+  program
+    .command("worker <config>")
+    .description("join a run as one of its ranks")
+    .requiredOption("--join <url>", "the coordinator's address, such as ws://host:4600")
+    .addOption(new Option("--token <token>", "the run's token (better: in the environment)").env("RINGMASTER_TOKEN"))
+    .addOption(threadsOption())
+    .addOption(deviceOption())
+    .addOption(new Option("--ring-host <host>", "this machine's address for the other ranks").default("127.0.0.1"))
+    .addOption(new Option("--log <file>", "append JSON log lines to a file instead of showing them on stderr"))
+    .action(async (config: string, options: WorkerCommandOptions) => exit(await joinRun(config, options)));
+}
+
+async function joinRun(config: string, options: WorkerCommandOptions): Promise<number> {
+  const { token, join, threads = defaultThreads(1), ringHost } = options;
+  if (!token)
+    throw new UsageError("TOKEN_MISSING", "expected the run's token in RINGMASTER_TOKEN (the coordinator prints it)");
+  const shutdown = listenForShutdown("worker");
+  const destination =
+    options.log === undefined
+      ? pino.destination({ dest: 2, sync: true })
+      : pino.destination({ dest: options.log, append: true, sync: true });
+  const log = pino({ base: { role: "worker", host: hostname(), pid: process.pid } }, destination);
+  try {
+    const overrides = options.device === undefined ? [] : [{ path: "device", value: options.device }];
+    const loaded = await loadDefinition(config, overrides);
+    const dataset = await loaded.definition.data.load();
+    const link = await dialCoordinator({ url: join, token, signal: shutdown.stop });
+    const end = await work({ link, loaded, dataset, threads, token, ringHost, log, signal: shutdown.stop });
+    return end.exitCode;
+  } finally {
+    shutdown.release();
+  }
+}

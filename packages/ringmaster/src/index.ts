@@ -1,0 +1,11 @@
+/** The public API: what a config file imports. */
+export {
+  type DataSource,
+  fashionMnist,
+  type ImageDataset,
+  imageDataset,
+  mnist,
+  syntheticImages,
+} from "@ringmaster/data";
+export { adam, defineTraining, type ModelInput, sgd, type TrainingOptions } from "@ringmaster/training";
+export * as tf from "@tensorflow/tfjs";

@@ -1,0 +1,248 @@
+/** Leads a run as its coordinator: from the config to the report. `train`, `resume` and `coordinator` differ only in where workers come from. */
+import { randomBytes } from "node:crypto";
+import { join, resolve } from "node:path";
+import {
+  type CheckpointStore,
+  createRunFolder,
+  type LoadedCheckpoint,
+  nextRunName,
+  openCheckpoints,
+} from "@ringmaster/checkpoint";
+import { CoordinatorError, type RunEvent, runCoordinator } from "@ringmaster/coordinator";
+import type { ImageDataset } from "@ringmaster/data";
+import type { Shutdown } from "@ringmaster/launch";
+import type { RunConfig } from "@ringmaster/protocol";
+import { cutMetricsAfter, openMetricsFile } from "@ringmaster/telemetry";
+import { type LoadedDefinition, loadDefinition, type Override } from "@ringmaster/training";
+import { memoryLinkPair } from "@ringmaster/transport";
+import { pino } from "pino";
+import { exitCodes } from "./exit-codes.ts";
+import { resolveConfig } from "./resolve-config.ts";
+import { RunConsole } from "./run-console.ts";
+import { loadRunDefinition, type RunFile, readRunFile, relativeConfig, writeRunFile } from "./run-record.ts";
+import { UsageError } from "./usage-error.ts";
+import { startInProcessWorker } from "./work.ts";
+
+export interface LeadOptions {
+  readonly what:
+    | {
+        readonly kind: "new";
+        readonly config: string;
+        readonly overrides: readonly Override[];
+        readonly runs: string;
+        readonly name: string | undefined;
+        readonly fastDevRun: boolean;
+      }
+    | { readonly kind: "resume"; readonly runFolder: string; readonly maxSteps: number | undefined };
+  readonly ranks: number;
+  /** Workers over sockets, or the one worker in this process with so many compute threads. */
+  readonly workers:
+    | { readonly kind: "listen"; readonly host: string; readonly port: number }
+    | { readonly kind: "inProcess"; readonly threads: number };
+  readonly json: boolean;
+  readonly shutdown: Shutdown;
+}
+
+interface Prepared {
+  readonly loaded: LoadedDefinition;
+  readonly dataset: ImageDataset;
+  readonly runFolder: string;
+  readonly name: string;
+  readonly store: CheckpointStore;
+  readonly resume: LoadedCheckpoint | null;
+  /** Of the run that is resumed. */
+  readonly file: RunFile | null;
+  readonly overrides: readonly Override[];
+}
+
+/** @returns the exit code. @throws any package's coded error, before the run begins. */
+export async function leadRun(options: LeadOptions): Promise<number> {
+  const { what, ranks, shutdown } = options;
+  const prepared = what.kind === "new" ? await prepareNew(what) : await prepareResume(what);
+  const { loaded, dataset, runFolder, name, store, resume, file, overrides } = prepared;
+  const metricsFile = join(runFolder, "metrics.jsonl");
+  if (file) await cutMetricsAfter(metricsFile, resume?.step ?? 0);
+
+  const configFor = (threads: number): RunConfig => {
+    const fastDevRun = what.kind === "new" ? what.fastDevRun : false;
+    if (!file) return resolveConfig({ definition: loaded.definition, dataset, name, threads, fastDevRun });
+    const maxSteps = what.kind === "resume" ? (what.maxSteps ?? loaded.definition.maxSteps) : null;
+    return { ...file.config, maxSteps };
+  };
+  const seats = file?.config.seats ?? loaded.definition.seats;
+  if (seats !== "auto" && ranks > seats) {
+    const advice = file
+      ? `a run keeps its seats: use --ranks ${seats} or fewer`
+      : `use --seats ${ranks} or more, or fewer ranks`;
+    throw new UsageError("MORE_RANKS_THAN_SEATS", `${ranks} ranks cannot sit on ${seats} seats; ${advice}`);
+  }
+  // What the config cannot be made of is said before anybody joins.
+  configFor(ranks);
+
+  const logFile = join(runFolder, "log.jsonl");
+  const log = pino({ base: { role: "coordinator" } }, pino.destination({ dest: logFile, append: true, sync: true }));
+  const metrics = openMetricsFile(metricsFile, { onError: (error) => log.error({ code: error.code }, error.message) });
+  const console = new RunConsole({
+    name,
+    runFolder,
+    classNames: dataset.classNames,
+    metrics,
+    log,
+    resumed: resume,
+    reproduce: (config, steps) => reproduceCommand(loaded, overrides, config, steps),
+  });
+  console.say(`run ${name} in ${runFolder}; data: ${loaded.definition.data.describe}`);
+  const writes: Promise<void>[] = [];
+  const onEvent = (event: RunEvent) => {
+    console.show(event);
+    if (event.type === "seated") writes.push(writeRunFile(runFolder, runFileOf(prepared, event)));
+  };
+
+  const [coordinatorLink, workerLink] = memoryLinkPair();
+  const token = process.env["RINGMASTER_TOKEN"] || randomBytes(24).toString("base64url");
+  const workers = options.workers;
+  const worker =
+    workers.kind === "inProcess"
+      ? startInProcessWorker({ link: workerLink, loaded, dataset, threads: workers.threads, token, log })
+      : undefined;
+  try {
+    const end = await runCoordinator({
+      ranks,
+      configHash: loaded.hash,
+      datasetHash: dataset.contentHash,
+      configFor,
+      store,
+      resume,
+      workers:
+        workers.kind === "inProcess"
+          ? { kind: "memory", link: coordinatorLink }
+          : {
+              ...workers,
+              token,
+              onListening: ({ port }) => {
+                const url = `ws://${workers.host}:${port}`;
+                shutdown.tell({ type: "listening", url, logFile: resolve(logFile) });
+                if (!shutdown.isSupervised) {
+                  console.say(`waiting for ${ranks} workers; start each with`);
+                  console.say(`  RINGMASTER_TOKEN=${token} npx ringmaster worker ${loaded.path} --join ${url}`);
+                }
+              },
+            },
+      onEvent,
+      stop: shutdown.stop,
+    });
+    await Promise.all(writes);
+    console.done();
+    log.info({ code: end.code, exitCode: end.exitCode }, end.message);
+    if (end.exitCode === exitCodes.done || end.exitCode === exitCodes.interrupted)
+      await conclude(prepared, console, end.exitCode, options.json);
+    if (end.exitCode === exitCodes.interrupted) console.say(end.message);
+    if (end.exitCode !== exitCodes.done) await sayHowToResume(store, runFolder, console);
+    if (end.exitCode !== exitCodes.done && end.exitCode !== exitCodes.interrupted)
+      throw new RunFailed(end.code, end.message, end.exitCode);
+    return end.exitCode;
+  } finally {
+    await worker?.ended;
+    await metrics.close();
+  }
+}
+
+/** A run that began and failed; its code may be one that elsewhere means wrong usage. */
+export class RunFailed extends CoordinatorError {
+  readonly exitCode: number;
+
+  constructor(code: string, message: string, exitCode: number) {
+    super(code, message);
+    this.exitCode = exitCode;
+  }
+}
+
+async function prepareNew(what: Extract<LeadOptions["what"], { kind: "new" }>): Promise<Prepared> {
+  const loaded = await loadDefinition(what.config, what.overrides);
+  const dataset = await loaded.definition.data.load();
+  const base = loaded.definition.name ?? loaded.defaultName;
+  const name = what.name ?? (await nextRunName(what.runs, base));
+  // Checked before a folder is made for it.
+  resolveConfig({ definition: loaded.definition, dataset, name, threads: 1, fastDevRun: what.fastDevRun });
+  const runFolder = await createRunFolder(what.runs, name);
+  return {
+    loaded,
+    dataset,
+    runFolder,
+    name,
+    store: openCheckpoints(runFolder),
+    resume: null,
+    file: null,
+    overrides: what.overrides,
+  };
+}
+
+async function prepareResume({ runFolder }: Extract<LeadOptions["what"], { kind: "resume" }>): Promise<Prepared> {
+  const file = await readRunFile(runFolder);
+  const loaded = await loadRunDefinition(runFolder, file);
+  const dataset = await loaded.definition.data.load();
+  if (dataset.contentHash !== file.datasetHash) {
+    throw new UsageError(
+      "DATASET_CHANGED",
+      `the dataset is not the one that ${runFolder} was made with; restore its files`,
+    );
+  }
+  const store = openCheckpoints(runFolder);
+  const { checkpoint, rejected } = await store.loadNewest();
+  for (const { step, reason } of rejected)
+    process.stderr.write(`the checkpoint of step ${step} is not used: ${reason}\n`);
+  if (!checkpoint && rejected.length > 0) {
+    throw new CoordinatorError(
+      "CHECKPOINT_CORRUPT",
+      `none of the checkpoints in ${runFolder} is usable; start a new run with ringmaster train`,
+    );
+  }
+  const overrides = file.overrides.map(({ path, value }) => ({ path, value }));
+  return { loaded, dataset, runFolder, name: file.config.name, store, resume: checkpoint, file, overrides };
+}
+
+function runFileOf(
+  { loaded, dataset, runFolder, overrides }: Prepared,
+  seated: Extract<RunEvent, { type: "seated" }>,
+): RunFile {
+  return {
+    config: seated.config,
+    configFile: relativeConfig(runFolder, loaded.path),
+    configHash: loaded.hash,
+    datasetHash: dataset.contentHash,
+    overrides: [...overrides],
+    fingerprints: seated.members.map(({ fingerprint }) => ({ ...fingerprint })),
+  };
+}
+
+async function conclude({ store }: Prepared, console: RunConsole, exitCode: number, json: boolean): Promise<void> {
+  const newest = (await store.list()).at(-1);
+  if (newest === undefined) return;
+  const { record } = await store.load(newest);
+  const result = console.result(record.files.model.sha256);
+  if (json) process.stdout.write(`${JSON.stringify({ ...result, exitCode })}\n`);
+  else if (exitCode === exitCodes.done) process.stdout.write(`\n${console.report(result)}\n`);
+}
+
+async function sayHowToResume(store: CheckpointStore, runFolder: string, console: RunConsole): Promise<void> {
+  const newest = (await store.list()).at(-1);
+  if (newest === undefined) return console.say("there is no checkpoint yet");
+  console.say(`the last checkpoint is of step ${newest}; go on with: npx ringmaster resume ${runFolder}`);
+}
+
+/** The command that trains the same bits on one rank: everything that the bits depend on is in it or in the config file. */
+function reproduceCommand(
+  loaded: LoadedDefinition,
+  overrides: readonly Override[],
+  config: RunConfig,
+  steps: number,
+): string {
+  const shaped = new Set(["seats", "maxSteps", "device"]);
+  const sets = overrides
+    .filter(({ path }) => !shaped.has(path))
+    .map(({ path, value }) => `--set ${path}=${JSON.stringify(value)}`);
+  const fast = config.fastDevRun ? ["--fast-dev-run"] : [];
+  const cut = config.maxSteps === null ? [] : [`--max-steps ${steps}`];
+  const shown = loaded.path.startsWith(process.cwd()) ? loaded.path.slice(process.cwd().length + 1) : loaded.path;
+  return ["npx ringmaster train", shown, "--ranks 1", `--seats ${config.seats}`, ...cut, ...sets, ...fast].join(" ");
+}

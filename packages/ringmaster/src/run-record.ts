@@ -1,0 +1,44 @@
+/** `config.json` of a run: what `resume`, `evaluate` and `predict` need to find everything again. */
+import { join, relative, resolve } from "node:path";
+import { readConfig, writeConfig } from "@ringmaster/checkpoint";
+import { describeIssues, runConfigSchema } from "@ringmaster/protocol";
+import { type LoadedDefinition, loadDefinition } from "@ringmaster/training";
+import { z } from "zod";
+import { UsageError } from "./usage-error.ts";
+
+const runFileSchema = z.strictObject({
+  config: runConfigSchema,
+  /** From the run's folder, so that a project may move. */
+  configFile: z.string(),
+  configHash: z.string(),
+  datasetHash: z.string(),
+  overrides: z.array(z.strictObject({ path: z.string(), value: z.unknown() })),
+  /** Of each rank that the run began with. */
+  fingerprints: z.array(z.record(z.string(), z.string())),
+});
+
+export type RunFile = z.infer<typeof runFileSchema>;
+
+export const writeRunFile = (runFolder: string, file: RunFile): Promise<void> => writeConfig(runFolder, { ...file });
+
+export const relativeConfig = (runFolder: string, configPath: string): string =>
+  relative(resolve(runFolder), configPath);
+
+/** @throws CheckpointError CONFIG_MISSING; UsageError CONFIG_INVALID */
+export async function readRunFile(runFolder: string): Promise<RunFile> {
+  const parsed = runFileSchema.safeParse(await readConfig(runFolder), { reportInput: true });
+  if (parsed.success) return parsed.data;
+  throw new UsageError(
+    "CONFIG_INVALID",
+    `${join(runFolder, "config.json")}: ${describeIssues(parsed.error).join("; ")}`,
+  );
+}
+
+/** The run's config module, which must be the one that the run was made with. @throws UsageError CONFIG_CHANGED */
+export async function loadRunDefinition(runFolder: string, file: RunFile): Promise<LoadedDefinition> {
+  const overrides = file.overrides.map(({ path, value }) => ({ path, value }));
+  const loaded = await loadDefinition(resolve(runFolder, file.configFile), overrides);
+  if (loaded.hash === file.configHash) return loaded;
+  const advice = "restore it, or start a new run with ringmaster train";
+  throw new UsageError("CONFIG_CHANGED", `${loaded.path} has changed since ${runFolder} was made with it; ${advice}`);
+}
