@@ -36,7 +36,9 @@ export interface CallOptions {
 
 export interface CapturedStep {
   readonly ops: number;
+  /** @throws BackendError OP_FAILED, also once the step was disposed. */
   run(options: CallOptions): void;
+  /** Frees the function; calling it again does nothing. */
   dispose(): void;
 }
 
@@ -57,7 +59,7 @@ export interface TensorflowBackend {
 
 export type DevicePreference = "auto" | "cpu" | "gpu";
 
-let opened: TensorflowBackend | undefined;
+let opening: Promise<TensorflowBackend> | undefined;
 let current: KeyedDraws | undefined;
 let makeTensor: ((id: number, shape: readonly number[]) => tf.Tensor) | undefined;
 
@@ -72,11 +74,19 @@ export function loadLibtensorflow(): { readonly version: string } {
 
 /**
  * Makes TensorFlow the backend of tfjs in this thread; later calls return the same backend.
- * @throws BackendError DEVICE_UNAVAILABLE when a GPU is asked for and libtensorflow sees none.
+ * @throws BackendError DEVICE_UNAVAILABLE when a GPU is asked for and libtensorflow sees none, or this thread already works on the CPU.
  */
 export async function openTensorflowBackend(preference: DevicePreference = "auto"): Promise<TensorflowBackend> {
-  opened ??= await open(preference);
-  return opened;
+  opening ??= open(preference).catch((error: unknown) => {
+    opening = undefined;
+    throw error;
+  });
+  const backend = await opening;
+  if (preference === "gpu" && backend.device.kind !== "gpu") {
+    const advice = 'ask for device "gpu" wherever the backend is opened';
+    throw new BackendError("DEVICE_UNAVAILABLE", `expected a GPU, this thread was opened on the CPU; ${advice}`);
+  }
+  return backend;
 }
 
 async function open(preference: DevicePreference): Promise<TensorflowBackend> {
@@ -95,7 +105,16 @@ async function open(preference: DevicePreference): Promise<TensorflowBackend> {
 
   const internals = backend as unknown as BackendInternals;
   makeTensor = (id, shape) => internals.createOutputTensor({ id, shape: [...shape], dtype: dataTypes.float });
-  const idOf = (tensor: tf.Tensor): number => internals.getInputTensorIds([tensor])[0] ?? -1;
+  const idOf = (tensor: tf.Tensor): number => {
+    if (tensor.isDisposed) {
+      const advice = "hand back tensors that were neither disposed of nor made inside a tf.tidy";
+      throw new BackendError(
+        "TENSOR_UNKNOWN",
+        `a captured step names tensor ${tensor.id}, which is disposed; ${advice}`,
+      );
+    }
+    return internals.getInputTensorIds([tensor])[0] ?? -1;
+  };
 
   return {
     device,
@@ -170,6 +189,12 @@ function captureStep(
   body: () => StepCapture,
 ): CapturedStep {
   const fed = new Map<number, DataView>();
+  // What the draws make on their way and no tensor of tfjs owns.
+  const passing: number[] = [];
+  const pass = (id: number): number => {
+    passing.push(id);
+    return id;
+  };
   const draws = new KeyedDraws({
     input(shape, dtype) {
       const id = binding.createRaw(
@@ -180,8 +205,8 @@ function captureStep(
       fed.set(id, memoryOfHandle(c, binding.handleOf(id, "input")));
       return id;
     },
-    constant: (values, shape) => binding.createRaw(shape, dataTypes.int32, new Uint8Array(values.buffer)),
-    execute: (name, attributes, inputs) => binding.executeOp(name, attributes, inputs, 1)[0]?.id ?? -1,
+    constant: (values, shape) => pass(binding.createRaw(shape, dataTypes.int32, new Uint8Array(values.buffer))),
+    execute: (name, attributes, inputs) => pass(binding.executeOp(name, attributes, inputs, 1)[0]?.id ?? -1),
   });
   current = draws;
   const restoreRandom = forbidRandom();
@@ -197,16 +222,23 @@ function captureStep(
   } finally {
     restoreRandom();
     current = undefined;
+    for (const id of passing) binding.deleteTensor(id);
+    if (captured === undefined) for (const id of fed.keys()) binding.deleteTensor(id);
   }
   const step = captured as CapturedFunction;
   const fedHandles = [...fed.keys()].map((id) => binding.handleOf(id, "random feed"));
+  let disposed = false;
   return {
     ops: step.ops,
     run({ inputs, random, read }) {
+      // Its feeds' memory is gone: writing there would corrupt the process.
+      if (disposed) throw new BackendError("OP_FAILED", "expected a captured step to run, found one that was disposed");
       draws.feed((id) => fed.get(id) ?? missing(id), random.seed, random.step, random.firstSlot);
       step.run([...inputs, ...fedHandles], read);
     },
     dispose() {
+      if (disposed) return;
+      disposed = true;
       step.dispose();
       for (const id of fed.keys()) binding.deleteTensor(id);
     },

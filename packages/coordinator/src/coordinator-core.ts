@@ -5,19 +5,22 @@
  *
  * Workers step without asking; the coordinator hears what they hold. A step is committed when every rank holds it.
  */
-import type {
-  CoordinatorMessage,
-  Millis,
-  RunConfig,
-  RunProgress,
-  WorkerEvaluated,
-  WorkerHello,
-  WorkerMessage,
-  WorkerReady,
+import {
+  type CoordinatorMessage,
+  type Millis,
+  maxErrorChars,
+  type RunConfig,
+  type RunProgress,
+  shorten,
+  type WorkerEvaluated,
+  type WorkerHello,
+  type WorkerMessage,
+  type WorkerReady,
 } from "@ringmaster/protocol";
 import { CoordinatorError } from "./coordinator-error.ts";
 import { describeMember, type Member } from "./member.ts";
 import { seatRanks } from "./seating.ts";
+import { type Disagreement, StateAgreement } from "./state-agreement.ts";
 import { StepLedger, type StepReport } from "./step-ledger.ts";
 
 export type Connection = number;
@@ -93,32 +96,44 @@ export interface CoordinatorOptions {
     readonly totalBytes: number;
     readonly tensors: WorkerReady["tensors"];
   } | null;
-  /** The checkpoint that is known to be good, for messages. */
+  /** A worker that says nothing for so long is gone. Default 10,000. */
   readonly silenceMs?: Millis;
 }
 
+type Phase = "gathering" | "preparing" | "stepping" | "ended";
+
 const generation = 1;
+/** What a member of the generation may say, by phase; anything else ends its connection. */
+const expected: Readonly<Record<Phase, readonly WorkerMessage["type"][]>> = {
+  gathering: [],
+  preparing: ["WorkerReady"],
+  stepping: ["WorkerHeld", "WorkerEvaluated", "WorkerStateHash", "WorkerState", "WorkerDone"],
+  ended: [],
+};
 /** How long a broken ring link waits for the death that explains it. */
 const blameMs = 1000;
 
 export class CoordinatorCore {
   readonly #options: CoordinatorOptions;
+  readonly #silenceMs: Millis;
   readonly #members = new Map<Connection, Member>();
-  #phase: "gathering" | "preparing" | "stepping" | "ended" = "gathering";
+  #phase: Phase = "gathering";
   #config: RunConfig | undefined;
   #ledger = new StepLedger(0);
-  readonly #hashes = new Map<number, string>();
+  readonly #agreement = new StateAgreement();
   #savedStep: number | null;
   #saving = 0;
   #stopReason: string | null = null;
   #broken: { readonly message: string; readonly code: string; readonly untilMs: Millis } | undefined;
+  #tickedMs: Millis | undefined;
 
   constructor(options: CoordinatorOptions) {
     this.#options = options;
+    this.#silenceMs = options.silenceMs ?? 10_000;
     this.#savedStep = options.resume?.step ?? null;
   }
 
-  get phase(): string {
+  get phase(): Phase {
     return this.#phase;
   }
 
@@ -166,7 +181,12 @@ export class CoordinatorCore {
       member.bye = message.reason;
       return [];
     }
+    // Whatever its generation: a worker that could not read its start knows none.
+    if (message.type === "WorkerFailed") return this.#failed(member, message.code, message.message, now);
     if (message.generation !== generation) return [];
+    const again = message.type === "WorkerReady" && member.ready;
+    if (again || !expected[this.#phase].includes(message.type))
+      return this.#malformed(connection, "UNEXPECTED_MESSAGE", `a ${message.type} while ${this.#phase}`);
     switch (message.type) {
       case "WorkerReady":
         return this.#ready(member, message);
@@ -175,21 +195,22 @@ export class CoordinatorCore {
       case "WorkerEvaluated":
         return [{ type: "event", event: { type: "evaluated", step: message.step, evaluation: message.evaluation } }];
       case "WorkerStateHash":
-        return this.#stateHash(member, message.step, message.hash);
+        return this.#compared(
+          message.step,
+          this.#agreement.report(member.rank, message.step, message.hash, this.#members.size),
+        );
       case "WorkerState":
         return this.#state(connection, member, message);
       case "WorkerDone":
         member.done = message;
         return this.#finishWhenDone();
-      case "WorkerFailed":
-        return this.#failed(member, message.code, message.message, now);
     }
   }
 
   #admit(connection: Connection, hello: WorkerHello, now: Millis): CoordinatorEffect[] {
     const { ranks, configHash, datasetHash } = this.#options;
     const refuse = (code: string, message: string): CoordinatorEffect[] => [
-      { type: "send", connection, message: { type: "CoordinatorAbort", code, message } },
+      { type: "send", connection, message: abort(code, message) },
       { type: "close", connection, reason: code },
       { type: "event", event: { type: "refused", peer: `${hello.host} (pid ${hello.pid})`, code, message } },
     ];
@@ -317,18 +338,16 @@ export class CoordinatorCore {
       .map((report) => ({ type: "event", event: { type: "committed", ...report } }));
   }
 
-  #stateHash(member: Member, step: number, hash: string): CoordinatorEffect[] {
-    const agreed = this.#hashes.get(step);
-    if (agreed === undefined) {
-      this.#hashes.set(step, hash);
-      for (const old of this.#hashes.keys()) if (this.#hashes.size > 16 && old < step) this.#hashes.delete(old);
-      return [];
-    }
-    if (agreed === hash) return [];
-    return this.#fail(
-      "STATE_DRIFTED",
-      `${describeMember(member)} differs from the others after step ${step} (${short(hash)}, theirs ${short(agreed)})`,
-    );
+  #compared(step: number, differ: Disagreement | null): CoordinatorEffect[] {
+    if (!differ) return [];
+    const members = this.#inOrder();
+    const named = differ.odd.map(({ rank, hash }) => {
+      const member = members[rank];
+      return `${member ? describeMember(member) : `rank ${rank}`} has ${short(hash)}`;
+    });
+    const others = differ.agreed === null ? "" : `, the others ${short(differ.agreed)}`;
+    const advice = "resume from a checkpoint before it, without the machine that computes wrongly";
+    return this.#fail("STATE_DRIFTED", `states differ after step ${step}: ${named.join(", ")}${others}; ${advice}`);
   }
 
   #state(
@@ -337,7 +356,7 @@ export class CoordinatorCore {
     message: Extract<WorkerMessage, { type: "WorkerState" }>,
   ): CoordinatorEffect[] {
     const { step, totalBytes, progress } = message;
-    const stateHash = this.#hashes.get(step);
+    const stateHash = this.#agreement.hashOf(member.rank, step);
     if (!member.ready || !this.#config || !stateHash)
       return this.#malformed(connection, "UNEXPECTED_MESSAGE", `a state of step ${step} that was not due`);
     this.#saving++;
@@ -371,17 +390,14 @@ export class CoordinatorCore {
     const member = this.#members.get(connection);
     if (!member) return [];
     if (this.#phase === "gathering") {
-      this.#members.delete(connection);
-      this.#inOrder().forEach((each, rank) => {
-        each.rank = rank;
-      });
+      this.#forget(connection);
       return [
         {
           type: "event",
           event: {
             type: "left",
             peer: `${member.hello.host} (pid ${member.hello.pid})`,
-            message: reason || "its connection is lost",
+            message: member.bye ?? (reason || "its connection is lost"),
           },
         },
       ];
@@ -392,6 +408,11 @@ export class CoordinatorCore {
   }
 
   #failed(member: Member, code: string, message: string, now: Millis): CoordinatorEffect[] {
+    // Before there is a world a worker's failure is its own: its connection closes next.
+    if (this.#phase === "gathering") {
+      member.bye = message;
+      return [];
+    }
     member.failed = { code, message };
     const told = `${describeMember(member)}: ${message}`;
     if (code !== "LINK_LOST") return this.#fail(code, told);
@@ -402,7 +423,7 @@ export class CoordinatorCore {
   #malformed(connection: Connection, code: string, message: string): CoordinatorEffect[] {
     const member = this.#members.get(connection);
     const refusal: CoordinatorEffect[] = [
-      { type: "send", connection, message: { type: "CoordinatorAbort", code, message } },
+      { type: "send", connection, message: abort(code, message) },
       { type: "close", connection, reason: code },
       {
         type: "event",
@@ -410,16 +431,22 @@ export class CoordinatorCore {
       },
     ];
     if (!member || this.#phase === "gathering") {
-      this.#members.delete(connection);
+      this.#forget(connection);
       return refusal;
     }
     return [...refusal, ...this.#fail(code, `${describeMember(member)} sent ${message}`)];
   }
 
   #tick(now: Millis): CoordinatorEffect[] {
+    const late = this.#tickedMs !== undefined && now - this.#tickedMs > this.#silenceMs / 2;
+    this.#tickedMs = now;
+    if (late) {
+      // It did not run itself, so what was said meanwhile may wait to be read: it judges nobody.
+      for (const member of this.#members.values()) member.heardMs = now;
+      return [];
+    }
     if (this.#broken && now >= this.#broken.untilMs) return this.#fail(this.#broken.code, this.#broken.message);
-    const silenceMs = this.#options.silenceMs ?? 10_000;
-    const silent = this.#inOrder().find(({ heardMs }) => now - heardMs > silenceMs);
+    const silent = this.#inOrder().find(({ heardMs }) => now - heardMs > this.#silenceMs);
     if (!silent) return [];
     return this.#fail(
       "WORKER_SILENT",
@@ -432,9 +459,17 @@ export class CoordinatorCore {
   }
 
   #end(exitCode: number, code: string, message: string): CoordinatorEffect[] {
-    const abort = this.#toAll({ type: "CoordinatorAbort", code, message: message.slice(0, 2000) });
+    const toAll = this.#toAll(abort(code, message));
     this.#phase = "ended";
-    return [...abort, { type: "end", exitCode, code, message }];
+    return [...toAll, { type: "end", exitCode, code, message }];
+  }
+
+  /** While gathering: the others move up. */
+  #forget(connection: Connection): void {
+    this.#members.delete(connection);
+    this.#inOrder().forEach((member, rank) => {
+      member.rank = rank;
+    });
   }
 
   #toAll(message: CoordinatorMessage): CoordinatorEffect[] {
@@ -445,5 +480,11 @@ export class CoordinatorCore {
     return [...this.#members.values()].sort((a, b) => a.rank - b.rank);
   }
 }
+
+const abort = (code: string, message: string): CoordinatorMessage => ({
+  type: "CoordinatorAbort",
+  code,
+  message: shorten(message, maxErrorChars),
+});
 
 const short = (hash: string): string => hash.slice(0, 12);

@@ -60,22 +60,23 @@ const farewellMs = 2000;
 export async function runCoordinator(options: RunCoordinatorOptions): Promise<CoordinatorEnd> {
   const shell = new CoordinatorShell(options);
   const { workers } = options;
-  if (workers.kind === "memory") {
-    shell.accept(workers.link);
-    return shell.end;
-  }
-  const listener = await listenForWorkers({
-    host: workers.host,
-    port: workers.port,
-    token: workers.token,
-    onLink: (link) => shell.accept(link),
-    onRefused: (peer, reason) => options.onEvent({ type: "refused", peer, code: "TOKEN_REFUSED", message: reason }),
-  });
-  workers.onListening(listener);
+  let listener: WorkerListener | undefined;
   try {
+    if (workers.kind === "memory") shell.accept(workers.link);
+    else {
+      listener = await listenForWorkers({
+        host: workers.host,
+        port: workers.port,
+        token: workers.token,
+        onLink: (link) => shell.accept(link),
+        onRefused: (peer, reason) => options.onEvent({ type: "refused", peer, code: "TOKEN_REFUSED", message: reason }),
+      });
+      workers.onListening(listener);
+    }
     return await shell.end;
   } finally {
-    await listener.close();
+    shell.rest();
+    await listener?.close();
   }
 }
 
@@ -135,6 +136,11 @@ class CoordinatorShell {
     });
   }
 
+  /** Beats no more. */
+  rest(): void {
+    clearInterval(this.#timer);
+  }
+
   #beat(): void {
     const heartbeat = encodeControl({ type: "CoordinatorHeartbeat", sentAtMs: performance.now() });
     for (const link of this.#links.values()) link.send(heartbeat);
@@ -169,6 +175,10 @@ class CoordinatorShell {
     }
     incoming.bytes.set(payload, byteOffset);
     incoming.received += payload.length;
+    this.#saveWhenWhole(connection, incoming);
+  }
+
+  #saveWhenWhole(connection: Connection, incoming: Incoming): void {
     if (incoming.received < incoming.bytes.length) return;
     this.#incoming.delete(connection);
     this.#saves = this.#saves.then(() => this.#save(incoming));
@@ -211,6 +221,7 @@ class CoordinatorShell {
       case "close":
         this.#links.get(effect.connection)?.close(effect.reason);
         this.#links.delete(effect.connection);
+        this.#incoming.delete(effect.connection);
         return;
       case "receiveState": {
         const { checkpoint, totalBytes } = effect;
@@ -218,8 +229,11 @@ class CoordinatorShell {
           (sum, { shape }) => sum + 4 * shape.reduce((a, b) => a * b, 1),
           0,
         );
-        if (totalBytes !== expected) {
-          const message = `a state of ${totalBytes} bytes, expected ${expected}`;
+        const pending = this.#incoming.get(effect.connection);
+        if (totalBytes !== expected || pending) {
+          const message = pending
+            ? `a state of step ${checkpoint.step} before that of step ${pending.facts.step} was whole`
+            : `a state of ${totalBytes} bytes, expected ${expected}`;
           return this.#input({ type: "malformed", connection: effect.connection, code: "STATE_MALFORMED", message });
         }
         const bytes = allocate(totalBytes);
@@ -229,8 +243,9 @@ class CoordinatorShell {
             step: checkpoint.step,
             message: `no memory for a state of ${totalBytes} bytes`,
           });
-        this.#incoming.set(effect.connection, { facts: checkpoint, bytes, received: 0 });
-        return;
+        const incoming = { facts: checkpoint, bytes, received: 0 };
+        this.#incoming.set(effect.connection, incoming);
+        return this.#saveWhenWhole(effect.connection, incoming);
       }
       case "event":
         return this.#options.onEvent(effect.event);
@@ -256,7 +271,7 @@ class CoordinatorShell {
 
   /** Workers hang up when they hear of the end; what is still being written is finished first. */
   async #end(end: CoordinatorEnd): Promise<void> {
-    clearInterval(this.#timer);
+    this.rest();
     await this.#saves;
     if (this.#links.size > 0) {
       await new Promise<void>((resolve) => {

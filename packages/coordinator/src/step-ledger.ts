@@ -26,6 +26,7 @@ export class StepLedger {
 
   /** @returns the steps that are committed by this, in order. */
   held(rank: number, message: WorkerHeld, ranks: number): StepReport[] {
+    if (message.step <= this.#committed) return [];
     const holders = this.#open.get(message.step) ?? new Map<number, WorkerHeld>();
     this.#open.set(message.step, holders.set(rank, message));
     const reports: StepReport[] = [];

@@ -12,6 +12,7 @@ export type DataErrorCode =
   | "IDX_TOO_LARGE"
   | "IDX_TRAILING"
   | "IDX_TRUNCATED"
+  | "IMAGE_UNREADABLE"
   | "LABEL_OUT_OF_RANGE"
   | "NO_SAMPLES"
   | "SHAPE_MISMATCH"

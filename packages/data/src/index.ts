@@ -11,6 +11,7 @@ export {
 } from "./dataset.ts";
 export { fashionMnist } from "./fashion-mnist.ts";
 export { type Idx, readIdx } from "./idx.ts";
+export { readImage } from "./image-file.ts";
 export { mnist } from "./mnist.ts";
 export { measureNormalisation, type Normalisation, pixelTable } from "./normalise.ts";
 export { permutation } from "./permutation.ts";

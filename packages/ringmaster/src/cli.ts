@@ -1,7 +1,11 @@
 #!/usr/bin/env node
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
+import { addBench } from "./commands/bench.ts";
 import { addCoordinator } from "./commands/coordinator.ts";
+import { addDoctor } from "./commands/doctor.ts";
+import { addEvaluate } from "./commands/evaluate.ts";
+import { addPredict } from "./commands/predict.ts";
 import { addResume } from "./commands/resume.ts";
 import { addSetup } from "./commands/setup.ts";
 import { addTrain } from "./commands/train.ts";
@@ -18,7 +22,7 @@ const program = new Command("ringmaster")
 const exit = (code: number) => {
   process.exitCode = code;
 };
-for (const add of [addTrain, addResume, addCoordinator, addWorker, addSetup]) add(program, exit);
+for (const add of [addTrain, addResume, addEvaluate, addPredict, addCoordinator, addWorker, addDoctor, addSetup, addBench]) add(program, exit);
 
 try {
   await program.parseAsync();

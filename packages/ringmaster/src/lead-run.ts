@@ -13,7 +13,7 @@ import type { ImageDataset } from "@ringmaster/data";
 import type { Shutdown } from "@ringmaster/launch";
 import type { RunConfig } from "@ringmaster/protocol";
 import { cutMetricsAfter, openMetricsFile } from "@ringmaster/telemetry";
-import { type LoadedDefinition, loadDefinition, type Override } from "@ringmaster/training";
+import { type LoadedDefinition, loadDefinition, type Override, prepareData } from "@ringmaster/training";
 import { memoryLinkPair } from "@ringmaster/transport";
 import { pino } from "pino";
 import { exitCodes } from "./exit-codes.ts";
@@ -205,12 +205,19 @@ function runFileOf(
   { loaded, dataset, runFolder, overrides }: Prepared,
   seated: Extract<RunEvent, { type: "seated" }>,
 ): RunFile {
+  const { normalisation } = prepareData(dataset, seated.config);
   return {
     config: seated.config,
     configFile: relativeConfig(runFolder, loaded.path),
     configHash: loaded.hash,
     datasetHash: dataset.contentHash,
     overrides: [...overrides],
+    data: {
+      kind: loaded.definition.data.kind,
+      imageShape: [...dataset.imageShape],
+      classNames: [...dataset.classNames],
+      normalisation: { mean: [...normalisation.mean], std: [...normalisation.std] },
+    },
     fingerprints: seated.members.map(({ fingerprint }) => ({ ...fingerprint })),
   };
 }

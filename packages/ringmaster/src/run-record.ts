@@ -13,6 +13,13 @@ const runFileSchema = z.strictObject({
   configHash: z.string(),
   datasetHash: z.string(),
   overrides: z.array(z.strictObject({ path: z.string(), value: z.unknown() })),
+  /** What the model was trained on, for its use without the dataset. */
+  data: z.strictObject({
+    kind: z.string(),
+    imageShape: z.tuple([z.int().positive(), z.int().positive(), z.int().positive()]),
+    classNames: z.array(z.string()),
+    normalisation: z.strictObject({ mean: z.array(z.number()), std: z.array(z.number()) }),
+  }),
   /** Of each rank that the run began with. */
   fingerprints: z.array(z.record(z.string(), z.string())),
 });

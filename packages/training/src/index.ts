@@ -6,6 +6,7 @@ export { createMemory, createMemoryMap, type MemoryMap, type MemoryNeeds } from 
 export { buildModel, type Model, type ModelInput } from "./model.ts";
 export { type OptimizerSpec, slotNames, updateRange } from "./optimizer.ts";
 export { loadOptimizerKernels, type OptimizerKernels } from "./optimizer-kernels.ts";
+export { createPredictor, type Predictor, type PredictorOptions } from "./predictor.ts";
 export { blockShapes, type EvaluationSplit, type PreparedData, prepareData } from "./prepared-data.ts";
 export { createSeatComputer, type SeatComputer, type SeatTiming } from "./seat-computer.ts";
 export { type SgdSpec, sgd } from "./sgd.ts";

@@ -1,4 +1,5 @@
 import * as tf from "@tensorflow/tfjs";
+import { canonicalNames } from "./canonical-names.ts";
 import { keyRandomLayers } from "./keyed-layers.ts";
 import { TrainingError } from "./training-error.ts";
 
@@ -40,10 +41,13 @@ export function buildModel(make: (input: ModelInput) => tf.LayersModel, input: M
     shape: weight.shape.map(Number),
     variable: weight.read() as tf.Variable,
   });
+  const parameters = layers.trainableWeights.map(describe);
+  const statistics = layers.nonTrainableWeights.map(describe);
+  checkNames([...parameters, ...statistics].map(({ name }) => name));
   return {
     layers,
-    parameters: layers.trainableWeights.map(describe),
-    statistics: layers.nonTrainableWeights.map(describe),
+    parameters,
+    statistics,
     classes: input.classes,
     imageShape: input.imageShape,
   };
@@ -69,8 +73,8 @@ function checkModel(layers: unknown, { imageShape, classes }: ModelInput): asser
   };
   expect("images", imageShape, layers.inputs[0]?.shape ?? []);
   expect("one logit a class", [classes], layers.outputs[0]?.shape ?? []);
-  const last = layers.layers.at(-1);
-  if (last?.getConfig()["activation"] === "softmax") {
+  const last = lastLayer(layers);
+  if (last.getClassName() === "Softmax" || last.getConfig()["activation"] === "softmax") {
     const advice = "remove the activation; the loss applies softmax itself, in a numerically stable way";
     throw new TrainingError(
       "MODEL_UNSUPPORTED",
@@ -82,24 +86,17 @@ function checkModel(layers: unknown, { imageShape, classes }: ModelInput): asser
   }
 }
 
-/**
- * tf.layers numbers layers without a name per process ("conv2d_Conv2D7"), so their weights' names would depend on what else the process built.
- * They are numbered anew within the model: conv2d, conv2d_1, ... as Keras does.
- */
-function canonicalNames(layers: tf.LayersModel): (name: string) => string {
-  const counts = new Map<string, number>();
-  const renamed = new Map<string, string>();
-  for (const layer of layers.layers) {
-    const automatic = new RegExp(`^(.+)_${layer.getClassName()}\\d+$`).exec(layer.name)?.[1];
-    if (automatic === undefined) continue;
-    const index = counts.get(automatic) ?? 0;
-    counts.set(automatic, index + 1);
-    renamed.set(layer.name, index === 0 ? automatic : `${automatic}_${index}`);
-  }
-  return (name) => {
-    const [layer = "", ...rest] = name.split("/");
-    return [renamed.get(layer) ?? layer, ...rest].join("/");
-  };
+function lastLayer(layer: tf.layers.Layer): tf.layers.Layer {
+  const last = layer instanceof tf.LayersModel ? layer.layers.at(-1) : undefined;
+  return last ? lastLayer(last) : layer;
+}
+
+/** Two models inside the model may each have a layer of the same name; a checkpoint could not tell their weights apart. */
+function checkNames(names: readonly string[]): void {
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  if (twice === undefined) return;
+  const found = `found ${twice} twice: give the layers names of their own`;
+  throw new TrainingError("MODEL_UNSUPPORTED", `model: expected weights of different names, ${found}`);
 }
 
 function withSeededRandom<Result>(seed: number, action: () => Result): Result {

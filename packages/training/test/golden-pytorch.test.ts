@@ -15,7 +15,7 @@ import {
   updateRange,
 } from "../src/index.ts";
 import { captureTrainStep } from "../src/train-step.ts";
-import { readGolden, readGoldenJson, relativeDifference } from "./golden-file.ts";
+import { readGolden, readGoldenJson, relativeDifference } from "./fixtures/golden-file.ts";
 
 // Source: PyTorch 2.13 through scripts/golden/make-golden.py. The bound is the one the project promises; what is seen is some 1e-6.
 const bound = 1e-4;

@@ -32,7 +32,7 @@ export async function dialCoordinator(options: DialOptions): Promise<ControlLink
         const advice = "is the coordinator running there, and its port open?";
         throw new TransportError(
           "COORDINATOR_UNREACHABLE",
-          `no coordinator answers at ${options.url} (${(error as Error).message}); ${advice}`,
+          `no coordinator answers at ${options.url} (${describe(error)}); ${advice}`,
         );
       }
       await new Promise((resolve) => setTimeout(resolve, betweenTriesMs));
@@ -42,7 +42,8 @@ export async function dialCoordinator(options: DialOptions): Promise<ControlLink
 
 function parseAddress(text: string): URL {
   const url = tryUrl(text);
-  if (url === null || url.protocol !== "ws:" || url.port === "") {
+  // The text, because a URL drops the port that is its protocol's own.
+  if (url === null || !/^ws:\/\/[^/]+:\d+(\/|$)/i.test(text)) {
     throw new TransportError("BAD_ADDRESS", `expected an address such as ws://host:4600, found ${text}`);
   }
   url.pathname = "/worker";
@@ -55,6 +56,12 @@ function tryUrl(text: string): URL | null {
   } catch {
     return null;
   }
+}
+
+/** Where a name has several addresses, the error that stands for all tries has a code but no message. */
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.message || ("code" in error ? String(error.code) : error.name);
 }
 
 function connect(url: URL, token: string): Promise<ControlLink> {

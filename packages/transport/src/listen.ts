@@ -69,8 +69,8 @@ interface Refusal {
 
 function refuse(request: IncomingMessage, token: string): Refusal | undefined {
   if (request.url !== "/worker") return { status: "404 Not Found", reason: `expected the path /worker` };
-  const [scheme, given = ""] = (request.headers.authorization ?? "").split(" ");
-  if (scheme !== "Bearer" || !tokensEqual(given, token)) {
+  const [, given = ""] = /^Bearer (.*)$/i.exec(request.headers.authorization ?? "") ?? [];
+  if (!tokensEqual(given, token)) {
     return { status: "401 Unauthorized", reason: given === "" ? "no token" : "wrong token" };
   }
   return undefined;
@@ -78,6 +78,8 @@ function refuse(request: IncomingMessage, token: string): Refusal | undefined {
 
 function turnAway(socket: Duplex, { status, reason }: Refusal): void {
   const body = `${reason}\n`;
+  // Whoever is turned away may keep its half open: closing the listener would wait for it.
+  socket.once("finish", () => socket.destroy());
   socket.end(
     `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
   );
@@ -85,7 +87,8 @@ function turnAway(socket: Duplex, { status, reason }: Refusal): void {
 
 function listen(server: ReturnType<typeof createServer>, { host, port }: ListenOptions): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once("error", (error: NodeJS.ErrnoException) => {
+    // Not once: an accept that fails later must not end the process.
+    server.on("error", (error: NodeJS.ErrnoException) => {
       if (error.code === "EADDRINUSE") {
         const advice = "choose another with --port, or --port 0 for any free one";
         return reject(

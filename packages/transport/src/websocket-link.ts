@@ -1,4 +1,4 @@
-import { maxReasonChars } from "@ringmaster/protocol";
+import { maxControlBytes, maxReasonChars } from "@ringmaster/protocol";
 import { WebSocket } from "ws";
 import type { ControlLink, LinkHandlers } from "./control-link.ts";
 
@@ -6,29 +6,40 @@ import type { ControlLink, LinkHandlers } from "./control-link.ts";
 const closedInOrder = 4000;
 /** A close frame's reason has at most 123 bytes of UTF-8. */
 const maxCloseReasonBytes = 120;
-/** How much may wait in the socket before a bulk sender pauses. */
-const maxBufferedBytes = 4 * 2 ** 20;
+/** RFC 6455, 7.4.1: a type of data that cannot be accepted. */
+const unsupportedData = 1003;
+/** A peer that does not answer the close frame is cut off. */
+const farewellMs = 2000;
 
-/** A link over a WebSocket that stands. */
+/** A link over a WebSocket that stands. Nothing is read before somebody listens. */
 export function websocketLink(socket: WebSocket, peer: string): ControlLink {
   let handlers: LinkHandlers | undefined;
   let isClosed = false;
-  const closed = (reason: string) => {
-    if (isClosed) return;
-    isClosed = true;
-    handlers?.closed(reason);
+  /** What the peer did that ends the link; nothing more is taken from it. */
+  let fault = "";
+
+  const cutOffSoon = () => {
+    const timer = setTimeout(() => socket.terminate(), farewellMs);
+    timer.unref();
+    socket.once("close", () => clearTimeout(timer));
   };
   socket.on("message", (data, isBinary) => {
-    if (isClosed) return;
-    if (!isBinary) return socket.close(1003, "expected binary messages");
-    handlers?.message(data as Buffer);
+    if (isClosed || fault !== "") return;
+    if (isBinary) return handlers?.message(data as Buffer);
+    fault = "MESSAGE_MALFORMED: expected binary messages, found text";
+    socket.close(unsupportedData, fault);
+    cutOffSoon();
   });
-  // Too large, badly framed, or reset: `close` follows.
-  let fault = "";
+  // ws answers what is too large or badly framed with a close frame of its own.
   socket.on("error", (error) => {
-    fault = error.message;
+    fault = faultOf(error);
+    cutOffSoon();
   });
-  socket.on("close", (_code, reason) => closed(reason.toString() || fault));
+  socket.on("close", (_code, reason) => {
+    if (isClosed) return;
+    isClosed = true;
+    handlers?.closed(fault || reason.toString());
+  });
 
   return {
     peer,
@@ -38,22 +49,27 @@ export function websocketLink(socket: WebSocket, peer: string): ControlLink {
     async sendBulk(header, payload) {
       if (socket.readyState !== WebSocket.OPEN) return;
       socket.send(header, { binary: true, fin: false });
-      const sent = new Promise<void>((resolve) => socket.send(payload, { binary: true, fin: true }, () => resolve()));
-      if (socket.bufferedAmount > maxBufferedBytes || payload.buffer instanceof SharedArrayBuffer) await sent;
+      // The socket holds the payload itself, not a copy, until it is written.
+      await new Promise<void>((resolve) => socket.send(payload, { binary: true, fin: true }, () => resolve()));
     },
     listen(given) {
       handlers = given;
+      socket.resume();
     },
     close(reason) {
       if (isClosed) return;
       isClosed = true;
       socket.close(closedInOrder, shortenBytes(reason.slice(0, maxReasonChars)));
-      // A peer that does not answer the close frame is cut off.
-      const timer = setTimeout(() => socket.terminate(), 2000);
-      timer.unref();
-      socket.once("close", () => clearTimeout(timer));
+      cutOffSoon();
     },
   };
+}
+
+function faultOf(error: Error): string {
+  const tooLarge = "code" in error && error.code === "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH";
+  return tooLarge
+    ? `MESSAGE_TOO_LARGE: expected a message of at most ${maxControlBytes} bytes`
+    : `MESSAGE_MALFORMED: ${error.message}`;
 }
 
 function shortenBytes(text: string): string {

@@ -1,2 +1,2 @@
+export { type EvaluateOptions, evaluateState } from "./evaluate-state.ts";
 export { runWorker, type WorkerEnd, type WorkerLog, type WorkerOptions } from "./run-worker.ts";
-export { hashState } from "./state-transfer.ts";

@@ -17,9 +17,10 @@ import {
 import { type EvaluationSplit, type PreparedData, prepareData, readTail, tailFields } from "@ringmaster/training";
 import type { ControlLink } from "@ringmaster/transport";
 import { type ComputeSide, startComputeSide } from "./compute-side.ts";
+import { readEvaluation } from "./reduced-evaluation.ts";
 import { hashState, restoreState, StateReceiver, sendState, snapshot } from "./state-transfer.ts";
 import { WorkerCore, type WorkerEffect, type WorkerInput } from "./worker-core.ts";
-import { explain } from "./worker-error.ts";
+import { explain, WorkerError } from "./worker-error.ts";
 
 export interface WorkerOptions {
   readonly link: ControlLink;
@@ -149,7 +150,7 @@ class WorkerShell {
       if (isBulk(bytes)) {
         const message = parseBulk(bytes);
         if (message.kind !== "state" || !this.#state)
-          throw new TypeError(`a ${message.kind} message that nobody asked for`);
+          throw new WorkerError("UNEXPECTED_MESSAGE", `a ${message.kind} message that nobody asked for`);
         return this.#state.add(message.byteOffset, message.payload);
       }
       const message = parseCoordinatorMessage(bytes);
@@ -214,7 +215,7 @@ class WorkerShell {
     log.info({ rank, seats: this.#seats, generation }, "seated");
     this.#data = prepareData(dataset, config);
     const bytes = await this.#state?.complete;
-    this.#compute = await startComputeSide({
+    const compute = await startComputeSide({
       configPath,
       config,
       dataset,
@@ -229,10 +230,13 @@ class WorkerShell {
         failed: (error) => this.#fail(error),
       },
     });
+    // It may have ended meanwhile: what is ready only now would be left running.
+    if (this.#ended) return compute.close();
+    this.#compute = compute;
     this.#state = undefined;
-    const { layout, map, memory, tensors, probeHash } = this.#compute;
+    const { layout, map, memory, tensors, probeHash } = compute;
     if (start.peers.length > 1) {
-      this.#ring = await openRing({
+      const ring = await openRing({
         rank,
         seating,
         generation,
@@ -251,6 +255,8 @@ class WorkerShell {
         onHeld: () => this.#held(),
         onFault: (error) => this.#fail(error),
       });
+      if (this.#ended) return ring.cut();
+      this.#ring = ring;
     }
     const shaped = ({ name, shape }: { name: string; shape: readonly number[] }) => ({ name, shape: [...shape] });
     this.#input({
@@ -296,12 +302,7 @@ class WorkerShell {
         memoryBytes: process.resourceUsage().maxRSS * 1024,
       });
     }
-    const { start, length } = layout.buckets[layout.evaluationBucket] ?? { start: 0, length: 0 };
-    const [loss = 0, samples = 0, ...confusion] = new Float32Array(memory.buffer, reduced + 4 * start, length);
-    this.#input({
-      type: "evaluationHeld",
-      evaluation: { split: round.purpose.split, loss, samples, confusion, classes: layout.classes },
-    });
+    this.#input({ type: "evaluationHeld", evaluation: readEvaluation(compute, round.purpose.split, parityOf(round.number)) });
   }
 
   #upload(progress: Parameters<typeof hashState>[1]): void {

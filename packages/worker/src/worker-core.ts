@@ -70,10 +70,21 @@ export type WorkerEffect =
   | { readonly type: "uploadState"; readonly progress: RunProgress }
   | { readonly type: "end"; readonly exitCode: number; readonly code: string; readonly message: string };
 
+type Phase = "joining" | "preparing" | "ready" | "stepping" | "finishing" | "ended";
+
+/** What answers something that this core asked for comes in one phase only. */
+const answeredIn: Readonly<Partial<Record<WorkerInput["type"], Phase>>> = {
+  prepared: "preparing",
+  stepHeld: "stepping",
+  updated: "stepping",
+  hashed: "stepping",
+  evaluationHeld: "stepping",
+};
+
 type Task = "hash" | "validation" | "checkpoint" | "test";
 
 export class WorkerCore {
-  #phase: "joining" | "preparing" | "ready" | "stepping" | "finishing" | "ended" = "joining";
+  #phase: Phase = "joining";
   #start: Start | undefined;
   #length: RunLength = { stepsPerEpoch: 1, totalSteps: 1 };
   #progress: RunProgress = initialProgress;
@@ -83,7 +94,7 @@ export class WorkerCore {
   #tasks: Task[] = [];
   #isLast = false;
 
-  get phase(): string {
+  get phase(): Phase {
     return this.#phase;
   }
 
@@ -98,6 +109,9 @@ export class WorkerCore {
 
   handle(input: WorkerInput): WorkerEffect[] {
     if (this.#phase === "ended") return [];
+    const phase = answeredIn[input.type] ?? this.#phase;
+    if (phase !== this.#phase)
+      return this.#fail("UNEXPECTED_INPUT", `${input.type} while ${this.#phase}, expected while ${phase}`);
     switch (input.type) {
       case "coordinator":
         return this.#hear(input.message);

@@ -1,0 +1,27 @@
+import { once } from "node:events";
+import { Worker } from "node:worker_threads";
+import t from "tap";
+import { loadLibtensorflow } from "../src/index.ts";
+import { gradientHashes } from "./fixtures/gradient-thread.ts";
+
+/** The thread runs from source here and from dist in dist; it inherits tap's loader with this process's flags. */
+const entry = new URL(
+  import.meta.url.endsWith(".ts") ? "./fixtures/gradient-thread.ts" : "./fixtures/gradient-thread.js",
+  import.meta.url,
+);
+
+t.test("one captured gradient has the same bits in the main thread and in threads that compute at once", async (t) => {
+  loadLibtensorflow();
+  const threads = Array.from({ length: 3 }, () => new Worker(entry));
+  t.same(await Promise.all(threads.map(async (thread) => (await once(thread, "message"))[0])), [
+    "ready",
+    "ready",
+    "ready",
+  ]);
+  const answers = threads.map(async (thread) => (await once(thread, "message"))[0]);
+  for (const thread of threads) thread.postMessage("compute");
+  const own = await gradientHashes();
+  for (const [index, found] of (await Promise.all(answers)).entries()) t.same(found, own, `thread ${index}`);
+  t.equal(new Set(own).size, 6, "a step is the same whenever it is computed, and differs from the others");
+  await Promise.all(threads.map((thread) => thread.terminate()));
+});
