@@ -12,7 +12,7 @@ export default defineTraining({
   model: ({ imageShape, classes }) =>
     tf.sequential({
       layers: [
-        tf.layers.conv2d({ inputShape: imageShape, filters: 16, kernelSize: 5, padding: "same", activation: "relu" }),
+        tf.layers.conv2d({ inputShape: imageShape, filters: 32, kernelSize: 5, padding: "same", activation: "relu" }),
         tf.layers.conv2d({ filters: 64, kernelSize: 5, strides: 2, padding: "same", activation: "relu" }),
         tf.layers.globalAveragePooling2d({}),
         tf.layers.dense({ units: classes }),

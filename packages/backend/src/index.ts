@@ -2,7 +2,12 @@ export { BackendError, type BackendErrorCode } from "./backend-error.ts";
 export { type NumericsFingerprint, numericsFingerprint } from "./fingerprint.ts";
 export { sparseSoftmaxCrossEntropy } from "./kernels/faster-kernels.ts";
 export { type InstallOptions, installLibtensorflow } from "./libtensorflow/install.ts";
-export { findLibtensorflow, type LibtensorflowState, libtensorflowWheel } from "./libtensorflow/location.ts";
+export {
+  findLibtensorflow,
+  type LibtensorflowState,
+  libtensorflowWheel,
+  requireLibtensorflow,
+} from "./libtensorflow/location.ts";
 export {
   type CallOptions,
   type CapturedStep,

@@ -30,6 +30,9 @@ export interface CoordinatorAddress {
 /** How long after a stop, or after the coordinator's end, children may take before they are killed. */
 const graceMs = 5000;
 
+/** How long the coordinator may take to notice the end of a worker. */
+const noticeMs = 2000;
+
 /** Runs a launch to its end. @returns the coordinator's exit code; 130 when it was ended by a second Ctrl-C. */
 export async function superviseLocal(launch: LocalLaunch): Promise<number> {
   const children: ChildProcess[] = [];
@@ -56,9 +59,25 @@ export async function superviseLocal(launch: LocalLaunch): Promise<number> {
     if (message.type !== "listening") return;
     for (let index = 0; index < launch.workers; index++) startWorker(index, message);
   });
+  // A worker that dies while it trains is the coordinator's to notice; one that cannot even join is ours.
+  let failure: number | undefined;
+  const onWorkerExit = (index: number, code: number | null) => {
+    if (code === 0 || failure !== undefined) return;
+    failure = code ?? 1;
+    setTimeout(() => {
+      if (!isRunning(coordinator)) return;
+      const message: SupervisorMessage = {
+        type: "stop",
+        reason: `worker ${index} ended with ${code === null ? "a signal" : `exit code ${code}`}`,
+      };
+      if (coordinator.connected) coordinator.send(message);
+      setTimeout(killAll, graceMs).unref();
+    }, noticeMs).unref();
+  };
   const startWorker = (index: number, address: CoordinatorAddress) => {
     const worker = start(launch.workerArgs(address, index), "pipe");
     for (const stream of [worker.stdout, worker.stderr]) relayLines(stream, (line) => launch.onOutput(index, line));
+    worker.once("exit", (code) => onWorkerExit(index, code));
     worker.once("error", (error) => launch.onNotice(`worker ${index} could not be started: ${error.message}`));
   };
 
@@ -85,6 +104,7 @@ export async function superviseLocal(launch: LocalLaunch): Promise<number> {
     const patience = setTimeout(killAll, graceMs);
     await Promise.all(children.filter(isRunning).map(exitOf));
     clearTimeout(patience);
+    if (stops === 0 && failure !== undefined && code !== 0) return code === 130 || code === null ? failure : code;
     return code ?? (stops > 0 ? 130 : 1);
   } finally {
     clearTimeout(stopTimer);

@@ -22,7 +22,33 @@ const program = new Command("ringmaster")
 const exit = (code: number) => {
   process.exitCode = code;
 };
-for (const add of [addTrain, addResume, addEvaluate, addPredict, addCoordinator, addWorker, addDoctor, addSetup, addBench]) add(program, exit);
+for (const add of [
+  addTrain,
+  addResume,
+  addEvaluate,
+  addPredict,
+  addCoordinator,
+  addWorker,
+  addDoctor,
+  addSetup,
+  addBench,
+])
+  add(program, exit);
+
+// What nobody foresaw is one line too; RINGMASTER_DEBUG=1 shows where it happened.
+for (const event of ["uncaughtException", "unhandledRejection"] as const) {
+  process.on(event, (error: unknown) => {
+    tell(error);
+    process.exit(exitCodes.failed);
+  });
+}
+// A reader that has seen enough (| head) is no error.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit(exitCodes.done);
+    throw error;
+  });
+}
 
 try {
   await program.parseAsync();
@@ -35,6 +61,7 @@ function tell(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
   const { code, message } = explainError(error);
   process.stderr.write(`ringmaster: ${message} [${code}]\n`);
+  if (process.env["RINGMASTER_DEBUG"] && error instanceof Error) process.stderr.write(`${error.stack}\n`);
   return error instanceof RunFailed ? error.exitCode : exitCodeOf(code);
 }
 

@@ -1,39 +1,23 @@
 /** Leads a run as its coordinator: from the config to the report. `train`, `resume` and `coordinator` differ only in where workers come from. */
 import { randomBytes } from "node:crypto";
 import { join, resolve } from "node:path";
-import {
-  type CheckpointStore,
-  createRunFolder,
-  type LoadedCheckpoint,
-  nextRunName,
-  openCheckpoints,
-} from "@ringmaster/checkpoint";
+import type { CheckpointStore } from "@ringmaster/checkpoint";
 import { CoordinatorError, type RunEvent, runCoordinator } from "@ringmaster/coordinator";
-import type { ImageDataset } from "@ringmaster/data";
 import type { Shutdown } from "@ringmaster/launch";
 import type { RunConfig } from "@ringmaster/protocol";
 import { cutMetricsAfter, openMetricsFile } from "@ringmaster/telemetry";
-import { type LoadedDefinition, loadDefinition, type Override, prepareData } from "@ringmaster/training";
+import type { LoadedDefinition, Override } from "@ringmaster/training";
 import { memoryLinkPair } from "@ringmaster/transport";
 import { pino } from "pino";
 import { exitCodes } from "./exit-codes.ts";
+import { type NewRun, type PreparedRun, prepareRun, type ResumedRun, runFileOf } from "./prepare-run.ts";
 import { resolveConfig } from "./resolve-config.ts";
 import { RunConsole } from "./run-console.ts";
-import { loadRunDefinition, type RunFile, readRunFile, relativeConfig, writeRunFile } from "./run-record.ts";
-import { UsageError } from "./usage-error.ts";
-import { startInProcessWorker } from "./work.ts";
+import { writeRunFile } from "./run-record.ts";
+import { work } from "./work.ts";
 
 export interface LeadOptions {
-  readonly what:
-    | {
-        readonly kind: "new";
-        readonly config: string;
-        readonly overrides: readonly Override[];
-        readonly runs: string;
-        readonly name: string | undefined;
-        readonly fastDevRun: boolean;
-      }
-    | { readonly kind: "resume"; readonly runFolder: string; readonly maxSteps: number | undefined };
+  readonly what: NewRun | ResumedRun;
   readonly ranks: number;
   /** Workers over sockets, or the one worker in this process with so many compute threads. */
   readonly workers:
@@ -43,23 +27,11 @@ export interface LeadOptions {
   readonly shutdown: Shutdown;
 }
 
-interface Prepared {
-  readonly loaded: LoadedDefinition;
-  readonly dataset: ImageDataset;
-  readonly runFolder: string;
-  readonly name: string;
-  readonly store: CheckpointStore;
-  readonly resume: LoadedCheckpoint | null;
-  /** Of the run that is resumed. */
-  readonly file: RunFile | null;
-  readonly overrides: readonly Override[];
-}
-
 /** @returns the exit code. @throws any package's coded error, before the run begins. */
 export async function leadRun(options: LeadOptions): Promise<number> {
   const { what, ranks, shutdown } = options;
-  const prepared = what.kind === "new" ? await prepareNew(what) : await prepareResume(what);
-  const { loaded, dataset, runFolder, name, store, resume, file, overrides } = prepared;
+  const prepared = await prepareRun(what, { ranks, inProcess: options.workers.kind === "inProcess" });
+  const { loaded, dataset, runFolder, name, store, resume, file, overrides, opened } = prepared;
   const metricsFile = join(runFolder, "metrics.jsonl");
   if (file) await cutMetricsAfter(metricsFile, resume?.step ?? 0);
 
@@ -101,9 +73,21 @@ export async function leadRun(options: LeadOptions): Promise<number> {
   const [coordinatorLink, workerLink] = memoryLinkPair();
   const token = process.env["RINGMASTER_TOKEN"] || randomBytes(24).toString("base64url");
   const workers = options.workers;
+  // The one worker of a single-node run ends when the coordinator says so, not by a signal.
+  const { signal } = new AbortController();
   const worker =
-    workers.kind === "inProcess"
-      ? startInProcessWorker({ link: workerLink, loaded, dataset, threads: workers.threads, token, log })
+    workers.kind === "inProcess" && opened
+      ? work({
+          link: workerLink,
+          loaded,
+          dataset,
+          opened,
+          threads: workers.threads,
+          token,
+          ringHost: undefined,
+          log,
+          signal,
+        })
       : undefined;
   try {
     const end = await runCoordinator({
@@ -142,7 +126,7 @@ export async function leadRun(options: LeadOptions): Promise<number> {
       throw new RunFailed(end.code, end.message, end.exitCode);
     return end.exitCode;
   } finally {
-    await worker?.ended;
+    await worker;
     await metrics.close();
   }
 }
@@ -157,72 +141,12 @@ export class RunFailed extends CoordinatorError {
   }
 }
 
-async function prepareNew(what: Extract<LeadOptions["what"], { kind: "new" }>): Promise<Prepared> {
-  const loaded = await loadDefinition(what.config, what.overrides);
-  const dataset = await loaded.definition.data.load();
-  const base = loaded.definition.name ?? loaded.defaultName;
-  const name = what.name ?? (await nextRunName(what.runs, base));
-  // Checked before a folder is made for it.
-  resolveConfig({ definition: loaded.definition, dataset, name, threads: 1, fastDevRun: what.fastDevRun });
-  const runFolder = await createRunFolder(what.runs, name);
-  return {
-    loaded,
-    dataset,
-    runFolder,
-    name,
-    store: openCheckpoints(runFolder),
-    resume: null,
-    file: null,
-    overrides: what.overrides,
-  };
-}
-
-async function prepareResume({ runFolder }: Extract<LeadOptions["what"], { kind: "resume" }>): Promise<Prepared> {
-  const file = await readRunFile(runFolder);
-  const loaded = await loadRunDefinition(runFolder, file);
-  const dataset = await loaded.definition.data.load();
-  if (dataset.contentHash !== file.datasetHash) {
-    throw new UsageError(
-      "DATASET_CHANGED",
-      `the dataset is not the one that ${runFolder} was made with; restore its files`,
-    );
-  }
-  const store = openCheckpoints(runFolder);
-  const { checkpoint, rejected } = await store.loadNewest();
-  for (const { step, reason } of rejected)
-    process.stderr.write(`the checkpoint of step ${step} is not used: ${reason}\n`);
-  if (!checkpoint && rejected.length > 0) {
-    throw new CoordinatorError(
-      "CHECKPOINT_CORRUPT",
-      `none of the checkpoints in ${runFolder} is usable; start a new run with ringmaster train`,
-    );
-  }
-  const overrides = file.overrides.map(({ path, value }) => ({ path, value }));
-  return { loaded, dataset, runFolder, name: file.config.name, store, resume: checkpoint, file, overrides };
-}
-
-function runFileOf(
-  { loaded, dataset, runFolder, overrides }: Prepared,
-  seated: Extract<RunEvent, { type: "seated" }>,
-): RunFile {
-  const { normalisation } = prepareData(dataset, seated.config);
-  return {
-    config: seated.config,
-    configFile: relativeConfig(runFolder, loaded.path),
-    configHash: loaded.hash,
-    datasetHash: dataset.contentHash,
-    overrides: [...overrides],
-    data: {
-      kind: loaded.definition.data.kind,
-      imageShape: [...dataset.imageShape],
-      classNames: [...dataset.classNames],
-      normalisation: { mean: [...normalisation.mean], std: [...normalisation.std] },
-    },
-    fingerprints: seated.members.map(({ fingerprint }) => ({ ...fingerprint })),
-  };
-}
-
-async function conclude({ store }: Prepared, console: RunConsole, exitCode: number, json: boolean): Promise<void> {
+async function conclude(
+  { store }: PreparedRunRun,
+  console: RunConsole,
+  exitCode: number,
+  json: boolean,
+): Promise<void> {
   const newest = (await store.list()).at(-1);
   if (newest === undefined) return;
   const { record } = await store.load(newest);

@@ -35,7 +35,8 @@ export interface RunResult {
   readonly epochs: number;
   readonly seconds: number;
   readonly imagesPerSecond: number;
-  readonly secondsToFirstStep: number | null;
+  /** When the first step was committed, in Unix milliseconds. */
+  readonly firstStepAtMs: number | null;
   readonly peakMemoryBytes: number;
   readonly meanMs: {
     readonly data: number;
@@ -66,7 +67,7 @@ export class RunConsole {
   #config: RunConfig | undefined;
   #members: readonly WorkerHello[] = [];
   #began: Began | undefined;
-  #firstStepMs: number | undefined;
+  #firstStepAtMs: number | undefined;
   #lastMs = 0;
   #step = 0;
   #memoryBytes = 0;
@@ -129,7 +130,7 @@ export class RunConsole {
       epochs: Math.floor(this.#step / (this.#began?.stepsPerEpoch ?? 1)),
       seconds: (performance.now() - this.#commandMs) / 1000,
       imagesPerSecond: ms === 0 ? 0 : (images / ms) * 1000,
-      secondsToFirstStep: this.#firstStepMs === undefined ? null : (this.#firstStepMs - this.#commandMs) / 1000,
+      firstStepAtMs: this.#firstStepAtMs ?? null,
       peakMemoryBytes: this.#memoryBytes,
       meanMs: {
         data: mean(data),
@@ -181,7 +182,7 @@ export class RunConsole {
   #commit({ step, tail, timing, memoryBytes }: Extract<RunEvent, { type: "committed" }>): void {
     if (!this.#config || !this.#began) return;
     const now = performance.now();
-    this.#firstStepMs ??= now;
+    this.#firstStepAtMs ??= Date.now();
     this.#step = step;
     this.#memoryBytes = Math.max(this.#memoryBytes, memoryBytes);
     this.#throughput.step(tail.samples, now);

@@ -1,5 +1,5 @@
 import type { DataSource } from "@ringmaster/data";
-import { describeIssues } from "@ringmaster/protocol";
+import { describeIssues, expecting, quote } from "@ringmaster/protocol";
 import type * as tf from "@tensorflow/tfjs";
 import { z } from "zod";
 import type { ModelInput } from "./model.ts";
@@ -47,24 +47,34 @@ export type TrainingDefinition = z.infer<typeof definitionSchema>;
 export const defineTraining = (options: TrainingOptions): TrainingOptions => options;
 
 const int = (minimum: number, maximum: number) => z.int().min(minimum).max(maximum);
-const aFunction = <Value>(what: string) =>
-  z.custom<Value>((value) => typeof value === "function", { error: `expected ${what}` });
+const aFunction = <Value>(what: string) => z.custom<Value>((value) => typeof value === "function", expecting(what));
 
 const adamSchema = z.strictObject({
   kind: z.literal("adam"),
   learningRate: z.number().positive(),
   beta1: z.number().min(0).lt(1),
   beta2: z.number().min(0).lt(1),
-  epsilon: z.number().positive(),
+  // As adam() checks it: 0 in float32 would make NaN of a parameter that never had a gradient.
+  epsilon: z.number().refine((value) => Math.fround(value) > 0, expecting("a number above 0 in float32")),
   weightDecay: z.number().min(0),
 });
-const sgdSchema = z.strictObject({
-  kind: z.literal("sgd"),
-  learningRate: z.number().positive(),
-  momentum: z.number().min(0).lt(1),
-  nesterov: z.boolean(),
-  weightDecay: z.number().min(0),
-});
+const sgdSchema = z
+  .strictObject({
+    kind: z.literal("sgd"),
+    learningRate: z.number().positive(),
+    momentum: z.number().min(0).lt(1),
+    nesterov: z.boolean(),
+    weightDecay: z.number().min(0),
+  })
+  .refine(({ nesterov, momentum }) => !nesterov || momentum > 0, {
+    path: ["nesterov"],
+    error: "expected false, or a momentum above 0 beside it, found true beside momentum 0",
+  });
+
+function notAnOptimizer({ input }: { readonly input?: unknown }): string {
+  const kind: unknown = typeof input === "object" && input !== null ? Reflect.get(input, "kind") : undefined;
+  return `expected adam(...) or sgd(...), found ${quote(kind ?? input)}`;
+}
 
 const definitionSchema = z.strictObject({
   name: z
@@ -75,18 +85,18 @@ const definitionSchema = z.strictObject({
   seed: int(0, 2 ** 32 - 1).default(42),
   data: z.custom<DataSource>(
     (value) => typeof value === "object" && value !== null && typeof Reflect.get(value, "load") === "function",
-    {
-      error: "expected a data source, such as mnist()",
-    },
+    expecting("a data source, such as mnist()"),
   ),
   model: aFunction<TrainingOptions["model"]>("a function that returns a tf.LayersModel"),
-  optimizer: z.discriminatedUnion("kind", [adamSchema, sgdSchema]),
+  optimizer: z.discriminatedUnion("kind", [adamSchema, sgdSchema], { error: notAnOptimizer }),
   batchSize: int(1, 65_536),
   epochs: int(1, 1_000_000),
   maxSteps: int(1, 2 ** 32 - 1)
     .nullable()
     .default(null),
-  seats: z.union([z.literal("auto"), int(1, 1024)]).default("auto"),
+  seats: z
+    .union([z.literal("auto"), int(1, 1024)], expecting('"auto" or a whole number from 1 to 1024'))
+    .default("auto"),
   validation: z
     .strictObject({
       count: int(0, 2 ** 31)
@@ -117,5 +127,5 @@ const definitionSchema = z.strictObject({
 export function parseDefinition(exported: unknown, where: string): TrainingDefinition {
   const parsed = definitionSchema.safeParse(exported, { reportInput: true });
   if (parsed.success) return parsed.data;
-  throw new TrainingError("CONFIG_INVALID", `${where}: ${describeIssues(parsed.error).join("; ")}`);
+  throw new TrainingError("CONFIG_INVALID", `${where}: ${describeIssues(parsed.error, exported).join("; ")}`);
 }

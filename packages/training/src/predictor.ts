@@ -12,7 +12,11 @@ export interface PredictorOptions {
   /** Of the training set. */
   readonly normalisation: Normalisation;
   /** A checkpoint's model: parameters, then statistics. */
-  readonly weights: readonly { readonly name: string; readonly shape: readonly number[]; readonly data: Float32Array }[];
+  readonly weights: readonly {
+    readonly name: string;
+    readonly shape: readonly number[];
+    readonly data: Float32Array;
+  }[];
 }
 
 export interface Predictor {
@@ -21,7 +25,12 @@ export interface Predictor {
 }
 
 /** @throws TrainingError CHECKPOINT_MISMATCH when the weights are not the model's. */
-export async function createPredictor({ definition, input, normalisation, weights }: PredictorOptions): Promise<Predictor> {
+export async function createPredictor({
+  definition,
+  input,
+  normalisation,
+  weights,
+}: PredictorOptions): Promise<Predictor> {
   await openTensorflowBackend(definition.device);
   const model = buildModel(definition.model, input, definition.seed);
   const variables = [...model.parameters, ...model.statistics];
@@ -29,7 +38,10 @@ export async function createPredictor({ definition, input, normalisation, weight
     const weight = weights[index];
     if (weight === undefined || weight.name !== name || weight.shape.join() !== shape.join()) {
       const found = weight ? `${weight.name} [${weight.shape.join(", ")}]` : "nothing";
-      throw new TrainingError("CHECKPOINT_MISMATCH", `the checkpoint is of another model: expected ${name} [${shape.join(", ")}], found ${found}`);
+      throw new TrainingError(
+        "CHECKPOINT_MISMATCH",
+        `the checkpoint is of another model: expected ${name} [${shape.join(", ")}], found ${found}`,
+      );
     }
     variable.assign(tf.tensor(weight.data, [...shape]));
   });

@@ -70,23 +70,25 @@ t.test("freezing a layer moves its weights to the statistics and renames none", 
   t.same(names(frozen.statistics).slice(0, 2), ["conv2d/kernel", "conv2d/bias"]);
 });
 
-t.test("a layer that the user called like an automatic one keeps its name, and the automatic one gets another", async (t) => {
-  const model = build(() =>
-    tf.sequential({
-      layers: [
-        layers.flatten({ inputShape: [8, 8, 1] }),
-        layers.dense({ units: 4 }),
-        layers.dense({ name: "dense", units: 4 }),
-        layers.dense({ units: 3 }),
-      ],
-    }),
-  );
-  t.same(names(model.parameters).filter((name) => name.endsWith("kernel")), [
-    "dense_1/kernel",
-    "dense/kernel",
-    "dense_2/kernel",
-  ]);
-});
+t.test(
+  "a layer that the user called like an automatic one keeps its name, and the automatic one gets another",
+  async (t) => {
+    const model = build(() =>
+      tf.sequential({
+        layers: [
+          layers.flatten({ inputShape: [8, 8, 1] }),
+          layers.dense({ units: 4 }),
+          layers.dense({ name: "dense", units: 4 }),
+          layers.dense({ units: 3 }),
+        ],
+      }),
+    );
+    t.same(
+      names(model.parameters).filter((name) => name.endsWith("kernel")),
+      ["dense_1/kernel", "dense/kernel", "dense_2/kernel"],
+    );
+  },
+);
 
 t.test("initial weights are a function of the seed", async (t) => {
   const [one, again, other] = [build(cnn, 1), build(cnn, 1), build(cnn, 2)].map(values);
@@ -141,7 +143,12 @@ const unsupported: Record<string, { make: () => unknown; message: RegExp }> = {
   },
   "softmax at the end of a model inside the model": {
     make: () =>
-      tf.sequential({ layers: [layers.flatten({ inputShape: [8, 8, 1] }), tf.sequential({ layers: [layers.dense({ units: 3, activation: "softmax", inputShape: [64] })] })] }),
+      tf.sequential({
+        layers: [
+          layers.flatten({ inputShape: [8, 8, 1] }),
+          tf.sequential({ layers: [layers.dense({ units: 3, activation: "softmax", inputShape: [64] })] }),
+        ],
+      }),
     message: /expected logits, found layer .*softmax/,
   },
   "images of another shape": {
@@ -174,11 +181,7 @@ const unsupported: Record<string, { make: () => unknown; message: RegExp }> = {
     },
     message: /expected one input and one output, found 2 inputs and 1 outputs/,
   },
-  "a model without an input shape": {
-    make: () => tf.sequential({ layers: [layers.flatten(), layers.dense({ units: 3 })] }),
-    message: /inputShape/,
-  },
-  "an empty model": { make: () => tf.sequential(), message: /inputShape/ },
+  "an empty model": { make: () => tf.sequential(), message: /expected one input and one output, found 0 inputs and 0/ },
   "no trainable weights": {
     make: () => {
       const model = flat(layers.dense({ units: 3 }));
@@ -189,7 +192,8 @@ const unsupported: Record<string, { make: () => unknown; message: RegExp }> = {
   },
   "two weights of one name": {
     make: () => {
-      const half = (name: string) => tf.sequential({ name, layers: [layers.dense({ name: "same", units: 64, inputShape: [64] })] });
+      const half = (name: string) =>
+        tf.sequential({ name, layers: [layers.dense({ name: "same", units: 64, inputShape: [64] })] });
       return flat(half("a"), half("b"), layers.dense({ units: 3 }));
     },
     message: /expected weights of different names, found same\/kernel twice/,

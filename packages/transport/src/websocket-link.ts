@@ -17,7 +17,7 @@ export function websocketLink(socket: WebSocket, peer: string): ControlLink {
   let isClosed = false;
   /** What the peer did that ends the link; nothing more is taken from it. */
   let fault = "";
-
+  socket.pause();
   const cutOffSoon = () => {
     const timer = setTimeout(() => socket.terminate(), farewellMs);
     timer.unref();

@@ -3,7 +3,7 @@ import type { WorkerEvaluated } from "@ringmaster/protocol";
 import type { EvaluationSplit, StateTensors } from "@ringmaster/training";
 import { type ComputeOptions, type ComputeSide, startComputeSide } from "./compute-side.ts";
 import { readEvaluation } from "./reduced-evaluation.ts";
-import { WorkerError } from "./worker-error.ts";
+import type { WorkerError } from "./worker-error.ts";
 
 export type EvaluateOptions = Omit<ComputeOptions, "seats" | "events" | "restore"> & {
   /** Fills the state to evaluate in. */
@@ -25,7 +25,12 @@ export async function evaluateState({ split, ...options }: EvaluateOptions): Pro
     });
     outcome.catch(() => {});
     const threads = Math.min(options.threads, seats.length);
-    const events = { seatReady() {}, updated() {}, folded: () => folded(), failed: (error: WorkerError) => failed(error) };
+    const events = {
+      seatReady() {},
+      updated() {},
+      folded: () => folded(),
+      failed: (error: WorkerError) => failed(error),
+    };
     side = await startComputeSide({ ...options, threads, seats, events });
     side.command({ type: "evaluate", split, foldInto: parity });
     await outcome;

@@ -302,7 +302,10 @@ class WorkerShell {
         memoryBytes: process.resourceUsage().maxRSS * 1024,
       });
     }
-    this.#input({ type: "evaluationHeld", evaluation: readEvaluation(compute, round.purpose.split, parityOf(round.number)) });
+    this.#input({
+      type: "evaluationHeld",
+      evaluation: readEvaluation(compute, round.purpose.split, parityOf(round.number)),
+    });
   }
 
   #upload(progress: Parameters<typeof hashState>[1]): void {
@@ -311,10 +314,12 @@ class WorkerShell {
     const at = { generation: this.#generation, step: progress.step };
     const bytes = snapshot(tensors);
     // One state at a time, in order; training goes on meanwhile.
-    this.#uploads = this.#uploads.then(async () => {
-      link.send(encodeControl({ type: "WorkerState", ...at, totalBytes: bytes.length, progress }));
-      await sendState(link, at, bytes);
-    });
+    this.#uploads = this.#uploads
+      .then(() => {
+        link.send(encodeControl({ type: "WorkerState", ...at, totalBytes: bytes.length, progress }));
+        return sendState(link, at, bytes);
+      })
+      .catch((error: unknown) => this.#fail(error));
   }
 
   async #end({ exitCode, code, message }: WorkerEnd): Promise<void> {

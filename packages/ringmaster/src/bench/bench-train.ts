@@ -21,14 +21,18 @@ const worlds = [
   { work: "simple-cnn/2-ranks-1-thread", args: ["--ranks", "2", "--threads", "1"] },
 ] as const;
 
-const metrics: Readonly<Record<string, (result: RunResult) => number>> = {
+interface TimedResult extends RunResult {
+  readonly startedAtMs: number;
+}
+
+const metrics: Readonly<Record<string, (result: TimedResult) => number>> = {
   "images/s": (result) => result.imagesPerSecond,
   "data ms/step": (result) => result.meanMs.data,
   "compute ms/step": (result) => result.meanMs.compute,
   "communication ms/step": (result) => result.meanMs.communication,
   "optimizer ms/step": (result) => result.meanMs.optimizer,
   "peak MiB/rank": (result) => result.peakMemoryBytes / 2 ** 20,
-  "seconds to first step": (result) => result.secondsToFirstStep ?? Number.NaN,
+  "seconds to first step": ({ firstStepAtMs, startedAtMs }) => ((firstStepAtMs ?? Number.NaN) - startedAtMs) / 1000,
 };
 
 export interface BenchOptions {
@@ -42,7 +46,7 @@ export interface BenchOptions {
 
 export async function benchTrain({ steps, runs, work: wanted, cliFile, onRun }: BenchOptions): Promise<BenchLine[]> {
   const chosen = worlds.filter(({ work }) => wanted === undefined || work.includes(wanted));
-  const results = new Map<string, RunResult[]>(chosen.map(({ work }) => [work, []]));
+  const results = new Map<string, TimedResult[]>(chosen.map(({ work }) => [work, []]));
   for (let run = 0; run < runs; run++) {
     for (const { work, args } of chosen) {
       const result = await trainOnce(cliFile, [...args, "--max-steps", String(steps)]);
@@ -51,17 +55,26 @@ export async function benchTrain({ steps, runs, work: wanted, cliFile, onRun }: 
     }
   }
   return [...results].flatMap(([work, all]) =>
-    Object.entries(metrics).map(([metric, read]) => ({ bench: "train" as const, work, metric, value: median(all.map(read)), runs })),
+    Object.entries(metrics).map(([metric, read]) => ({
+      bench: "train" as const,
+      work,
+      metric,
+      value: median(all.map(read)),
+      runs,
+    })),
   );
 }
 
-const configFile = fileURLToPath(new URL(import.meta.url.endsWith(".ts") ? "./simple-cnn.config.ts" : "./simple-cnn.config.js", import.meta.url));
+const configFile = fileURLToPath(
+  new URL(import.meta.url.endsWith(".ts") ? "./simple-cnn.config.ts" : "./simple-cnn.config.js", import.meta.url),
+);
 
-async function trainOnce(cliFile: string, args: readonly string[]): Promise<RunResult> {
+async function trainOnce(cliFile: string, args: readonly string[]): Promise<TimedResult> {
   const runs = await mkdtemp(join(tmpdir(), "ringmaster-bench-"));
   try {
+    const startedAtMs = Date.now();
     const stdout = await output(process.execPath, [cliFile, "train", configFile, "--json", "--runs", runs, ...args]);
-    return JSON.parse(stdout) as RunResult;
+    return { ...(JSON.parse(stdout) as RunResult), startedAtMs };
   } finally {
     await rm(runs, { recursive: true, force: true });
   }
@@ -81,7 +94,12 @@ function output(command: string, args: readonly string[]): Promise<string> {
     child.once("error", reject);
     child.once("close", (code) => {
       if (code === 0) return resolve(said);
-      reject(new CoordinatorError("BENCH_FAILED", `a run of the benchmark ended with exit code ${code}: ${complained.trim().split("\n").at(-1)}`));
+      reject(
+        new CoordinatorError(
+          "BENCH_FAILED",
+          `a run of the benchmark ended with exit code ${code}: ${complained.trim().split("\n").at(-1)}`,
+        ),
+      );
     });
   });
 }

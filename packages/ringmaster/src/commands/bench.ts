@@ -18,7 +18,11 @@ export function addBench(program: Command, exit: (code: number) => void): void {
     .command("train")
     .description("whole runs of SimpleCNN: images a second, where the time goes, memory, time to the first step")
     .addOption(new Option("--steps <n>", "steps of each run").argParser(integer(2, 1e6)).default(100))
-    .addOption(new Option("--runs <n>", "runs of each world, interleaved; medians are printed").argParser(integer(1, 100)).default(3))
+    .addOption(
+      new Option("--runs <n>", "runs of each world, interleaved; medians are printed")
+        .argParser(integer(1, 100))
+        .default(3),
+    )
     .addOption(new Option("--work <key>", "only works whose name contains it"))
     .option("--json", "a JSON object a line")
     .action(async ({ steps, runs, work, json }: BenchCommandOptions) => {
@@ -27,11 +31,16 @@ export function addBench(program: Command, exit: (code: number) => void): void {
         runs,
         work,
         cliFile,
-        onRun: (name, { imagesPerSecond }) => process.stderr.write(`${name}: ${Math.round(imagesPerSecond)} images/s\n`),
+        onRun: (name, { imagesPerSecond }) =>
+          process.stderr.write(`${name}: ${Math.round(imagesPerSecond)} images/s\n`),
       });
       for (const line of lines) {
         const { work: name, metric, value } = line;
-        process.stdout.write(json ? `${JSON.stringify(line)}\n` : `${name.padEnd(30)} ${metric.padEnd(24)} ${value.toFixed(2).padStart(10)}\n`);
+        process.stdout.write(
+          json
+            ? `${JSON.stringify(line)}\n`
+            : `${name.padEnd(30)} ${metric.padEnd(24)} ${value.toFixed(2).padStart(10)}\n`,
+        );
       }
       exit(exitCodes.done);
     });

@@ -37,7 +37,11 @@ async function examine(): Promise<Finding[]> {
 function node(): Finding {
   const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
   const isOld = major < 20 || (major === 20 && minor < 19);
-  return { what: "Node.js", found: `${process.version} on ${process.platform} ${process.arch}`, ...(isOld && { next: "install Node.js 20.19 or later" }) };
+  return {
+    what: "Node.js",
+    found: `${process.version} on ${process.platform} ${process.arch}`,
+    ...(isOld && { next: "install Node.js 20.19 or later" }),
+  };
 }
 
 /** Instruction sets that libtensorflow's kernels choose between. */
@@ -58,14 +62,21 @@ function cpuFlags(): string {
   }
 }
 
-const memory = (): Finding => ({ what: "memory", found: `${formatBytes(freemem())} free of ${formatBytes(totalmem())}` });
+const memory = (): Finding => ({
+  what: "memory",
+  found: `${formatBytes(freemem())} free of ${formatBytes(totalmem())}`,
+});
 
 function python(): Finding {
   const { status, stdout } = spawnSync("python3", ["-m", "pip", "--version"], { encoding: "utf8" });
   if (status === 0) return { what: "pip", found: stdout.split(" from ")[0] ?? "" };
   // Only setup needs it.
   const isNeeded = findLibtensorflow().state !== "installed";
-  return { what: "pip", found: "not found", ...(isNeeded && { next: "install Python 3 with pip (Debian: apt-get install python3-pip)" }) };
+  return {
+    what: "pip",
+    found: "not found",
+    ...(isNeeded && { next: "install Python 3 with pip (Debian: apt-get install python3-pip)" }),
+  };
 }
 
 async function tensorflow(): Promise<Finding[]> {

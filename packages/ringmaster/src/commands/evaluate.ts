@@ -1,5 +1,12 @@
 import { loadLibtensorflow } from "@ringmaster/backend";
-import { formatLoss, formatPercent, classificationReport, renderClassification, renderConfusion, terminalStyle } from "@ringmaster/telemetry";
+import {
+  classificationReport,
+  formatLoss,
+  formatPercent,
+  renderClassification,
+  renderConfusion,
+  terminalStyle,
+} from "@ringmaster/telemetry";
 import { prepareData } from "@ringmaster/training";
 import { evaluateState } from "@ringmaster/worker";
 import { type Command, Option } from "commander";
@@ -29,11 +36,17 @@ export function addEvaluate(program: Command, exit: (code: number) => void): voi
     });
 }
 
-async function evaluate(runFolder: string, { split, checkpoint: which, threads = defaultThreads(1), json }: EvaluateOptions): Promise<void> {
+async function evaluate(
+  runFolder: string,
+  { split, checkpoint: which, threads = defaultThreads(1), json }: EvaluateOptions,
+): Promise<void> {
   const { file, loaded, checkpoint } = await openRun(runFolder, which);
   const dataset = await loaded.definition.data.load();
   if (dataset.contentHash !== file.datasetHash) {
-    throw new UsageError("DATASET_CHANGED", `the dataset is not the one that ${runFolder} was made with; restore its files`);
+    throw new UsageError(
+      "DATASET_CHANGED",
+      `the dataset is not the one that ${runFolder} was made with; restore its files`,
+    );
   }
   loadLibtensorflow();
   const { config } = file;
@@ -48,7 +61,11 @@ async function evaluate(runFolder: string, { split, checkpoint: which, threads =
     restore(tensors) {
       for (const { name, data } of tensors.model) {
         const values = saved.get(name);
-        if (values?.length !== data.length) throw new UsageError("CONFIG_CHANGED", `the checkpoint has no tensor ${name} of ${data.length} values: is the config still the run's?`);
+        if (values?.length !== data.length)
+          throw new UsageError(
+            "CONFIG_CHANGED",
+            `the checkpoint has no tensor ${name} of ${data.length} values: is the config still the run's?`,
+          );
         data.set(values);
       }
     },
@@ -58,10 +75,18 @@ async function evaluate(runFolder: string, { split, checkpoint: which, threads =
   const report = classificationReport(confusion, dataset.classNames);
   const loss = evaluation.loss / samples;
   if (json) {
-    process.stdout.write(`${JSON.stringify({ run: runFolder, step: checkpoint.step, split, loss, ...report, confusion: counts })}\n`);
+    process.stdout.write(
+      `${JSON.stringify({ run: runFolder, step: checkpoint.step, split, loss, ...report, confusion: counts })}\n`,
+    );
     return;
   }
-  const style = terminalStyle({ isTTY: process.stdout.isTTY === true, columns: process.stdout.columns, env: process.env });
+  const style = terminalStyle({
+    isTTY: process.stdout.isTTY === true,
+    columns: process.stdout.columns,
+    env: process.env,
+  });
   const heading = `${split}, step ${checkpoint.step}: loss ${formatLoss(loss)}, accuracy ${formatPercent(report.accuracy)} of ${samples} samples`;
-  process.stdout.write(`${heading}\n\n${renderClassification(report, style)}\n\n${renderConfusion(confusion, dataset.classNames, style)}\n`);
+  process.stdout.write(
+    `${heading}\n\n${renderClassification(report, style)}\n\n${renderConfusion(confusion, dataset.classNames, style)}\n`,
+  );
 }

@@ -37,29 +37,49 @@ export function addPredict(program: Command, exit: (code: number) => void): void
     });
 }
 
-async function predict(runFolder: string, images: readonly string[], { checkpoint: which, first, json }: PredictOptions): Promise<void> {
+async function predict(
+  runFolder: string,
+  images: readonly string[],
+  { checkpoint: which, first, json }: PredictOptions,
+): Promise<void> {
   const { file, loaded, checkpoint } = await openRun(runFolder, which);
   const { imageShape, classNames, normalisation } = file.data;
   loadLibtensorflow();
   const input = { imageShape, classes: classNames.length };
-  const predictor = await createPredictor({ definition: loaded.definition, input, normalisation, weights: checkpoint.model });
+  const predictor = await createPredictor({
+    definition: loaded.definition,
+    input,
+    normalisation,
+    weights: checkpoint.model,
+  });
   for (const path of images) {
-    const pictures = /idx\d-ubyte(\.gz)?$/.test(path) ? await picturesOfIdx(path, imageShape, first) : [{ name: path, pixels: await readImage(path, imageShape) }];
+    const pictures = /idx\d-ubyte(\.gz)?$/.test(path)
+      ? await picturesOfIdx(path, imageShape, first)
+      : [{ name: path, pixels: await readImage(path, imageShape) }];
     for (let start = 0; start < pictures.length; start += atOnce) {
       const batch = pictures.slice(start, start + atOnce);
       const rows = await predictor.predict(Buffer.concat(batch.map(({ pixels }) => pixels)));
       rows.forEach((probabilities, index) => {
-        process.stdout.write(`${json ? asJson(batch[index], probabilities, classNames) : asLine(batch[index], probabilities, classNames)}\n`);
+        process.stdout.write(
+          `${json ? asJson(batch[index], probabilities, classNames) : asLine(batch[index], probabilities, classNames)}\n`,
+        );
       });
     }
   }
 }
 
-async function picturesOfIdx(path: string, [height, width, channels]: ImageShape, first: number | undefined): Promise<Picture[]> {
+async function picturesOfIdx(
+  path: string,
+  [height, width, channels]: ImageShape,
+  first: number | undefined,
+): Promise<Picture[]> {
   const { dims, data } = await readIdx(path);
   const [count = 0, ...shape] = dims;
   if (shape.join() !== [height, width].join() || channels !== 1) {
-    throw new UsageError("BAD_OPTION", `${path}: expected images of ${height} x ${width} x ${channels}, found ${shape.join(" x ")}`);
+    throw new UsageError(
+      "BAD_OPTION",
+      `${path}: expected images of ${height} x ${width} x ${channels}, found ${shape.join(" x ")}`,
+    );
   }
   const size = height * width;
   return Array.from({ length: Math.min(count, first ?? count) }, (_, index) => ({

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { fileURLToPath } from "node:url";
+import { requireLibtensorflow } from "@ringmaster/backend";
 import { listenForShutdown, superviseLocal } from "@ringmaster/launch";
 import type { Command } from "commander";
 import { leadRun } from "../lead-run.ts";
@@ -69,8 +70,15 @@ export interface LaunchLocalOptions {
   readonly device: string | undefined;
 }
 
-/** Starts a coordinator and `ranks` workers on this machine and supervises them. */
-export function launchLocal({ coordinatorArgs, config, ranks, threads, device }: LaunchLocalOptions): Promise<number> {
+/** Starts a coordinator and `ranks` workers on this machine and supervises them. @throws BackendError LIBTENSORFLOW_MISSING, before that. */
+export async function launchLocal({
+  coordinatorArgs,
+  config,
+  ranks,
+  threads,
+  device,
+}: LaunchLocalOptions): Promise<number> {
+  requireLibtensorflow();
   const say = (line: string) => process.stderr.write(`${line}\n`);
   return superviseLocal({
     program: [process.execPath, ...forwardedFlags(), cliFile],

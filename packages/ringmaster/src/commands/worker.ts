@@ -6,7 +6,7 @@ import { type Command, Option } from "commander";
 import { pino } from "pino";
 import { defaultThreads, deviceOption, threadsOption } from "../options.ts";
 import { UsageError } from "../usage-error.ts";
-import { work } from "../work.ts";
+import { openDevice, work } from "../work.ts";
 
 interface WorkerCommandOptions {
   readonly join: string;
@@ -44,8 +44,9 @@ async function joinRun(config: string, options: WorkerCommandOptions): Promise<n
     const overrides = options.device === undefined ? [] : [{ path: "device", value: options.device }];
     const loaded = await loadDefinition(config, overrides);
     const dataset = await loaded.definition.data.load();
+    const opened = await openDevice(loaded);
     const link = await dialCoordinator({ url: join, token, signal: shutdown.stop });
-    const end = await work({ link, loaded, dataset, threads, token, ringHost, log, signal: shutdown.stop });
+    const end = await work({ link, loaded, dataset, opened, threads, token, ringHost, log, signal: shutdown.stop });
     return end.exitCode;
   } finally {
     shutdown.release();

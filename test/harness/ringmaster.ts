@@ -1,0 +1,120 @@
+/** The command line as a user runs it: the built program, in processes of its own, whose output is kept and none of which outlives its test. */
+import { spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { fileURLToPath } from "node:url";
+import type { Test } from "tap";
+import { type LiveProcess, markVariable, processesMarked, signal } from "./processes.ts";
+import { patienceMs, until, within } from "./waiting.ts";
+
+const commandLine = fileURLToPath(new URL("../../packages/ringmaster/dist/src/cli.js", import.meta.url));
+
+export interface Ended {
+  /** null: ended by a signal. */
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface StartOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+}
+
+/** A launch: the process that was started and all that it started. It leads a process group, as in a terminal. */
+export interface Launch {
+  readonly pid: number;
+  /** So far. */
+  stdout(): string;
+  stderr(): string;
+  /** The match of the first line, of stdout or stderr, that `pattern` is found in, in what was said already or will be. */
+  line(pattern: RegExp): Promise<RegExpExecArray>;
+  /** Those that live now. */
+  processes(): LiveProcess[];
+  /** What Ctrl-C does: a signal to the whole group. */
+  interrupt(): void;
+  /** The started process is gone, and all output is read. Fails after a generous time. */
+  readonly ended: Promise<Ended>;
+  /** Nothing of the launch lives. */
+  gone(timeoutMs?: number): Promise<void>;
+}
+
+/** Starts `ringmaster ...args`. At the test's end whatever is left of it is killed. */
+export function start(t: Test, args: readonly string[], { env = {}, cwd }: StartOptions = {}): Launch {
+  const mark = randomUUID();
+  const child = spawn(process.execPath, [commandLine, ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...plainEnvironment(), ...env, [markVariable]: mark },
+    detached: true,
+    ...(cwd !== undefined && { cwd }),
+  });
+  const { pid } = child;
+  if (pid === undefined) throw new Error(`${process.execPath} could not be started`);
+  const said = { stdout: "", stderr: "" };
+  for (const name of ["stdout", "stderr"] as const) {
+    child[name].setEncoding("utf8").on("data", (text: string) => {
+      said[name] += text;
+    });
+  }
+  const what = `ringmaster ${args.join(" ")}`;
+  const told = () => `${what}\n--- stdout\n${said.stdout}\n--- stderr\n${said.stderr}`;
+  const closed = new Promise<Ended>((resolve) => {
+    child.on("close", (code, by) => resolve({ code, signal: by, ...said }));
+  });
+  const processes = () => processesMarked(mark);
+  const ended = within(patienceMs, "the command's end", closed).catch((error: Error) => {
+    throw new Error(`${error.message}: ${told()}`);
+  });
+  ended.catch(() => {});
+  t.teardown(async () => {
+    for (const each of processes()) signal(each.pid, "SIGKILL");
+    await closed;
+  });
+
+  return {
+    pid,
+    stdout: () => said.stdout,
+    stderr: () => said.stderr,
+    async line(pattern) {
+      const found = until(`a line like ${pattern}`, () => firstMatch(`${said.stdout}\n${said.stderr}`, pattern));
+      const beforeIt = ended.then(() => {
+        const match = firstMatch(`${said.stdout}\n${said.stderr}`, pattern);
+        if (match) return match;
+        throw new Error(`ended without a line like ${pattern}: ${told()}`);
+      });
+      found.catch(() => {});
+      return Promise.race([found, beforeIt]);
+    },
+    processes,
+    interrupt: () => void process.kill(-pid, "SIGINT"),
+    ended,
+    async gone(timeoutMs = patienceMs) {
+      await until(`the end of every process of: ${told()}`, () => processes().length === 0, timeoutMs);
+    },
+  };
+}
+
+/** Runs `ringmaster ...args` to its end. */
+export const run = (t: Test, args: readonly string[], options?: StartOptions): Promise<Ended> =>
+  start(t, args, options).ended;
+
+/** Runs it and insists on exit code 0; what it said is shown if it was another. */
+export async function succeed(t: Test, args: readonly string[], options?: StartOptions): Promise<Ended> {
+  const ended = await run(t, args, options);
+  if (ended.code === 0) return ended;
+  throw new Error(`ringmaster ${args.join(" ")} ended with ${ended.code ?? ended.signal}:\n${ended.stderr}`);
+}
+
+function firstMatch(text: string, pattern: RegExp): RegExpExecArray | undefined {
+  for (const line of text.split("\n")) {
+    const match = pattern.exec(line);
+    if (match) return match;
+  }
+  return undefined;
+}
+
+/** This process's environment without what tap, npm and a user's shell put in it for themselves. */
+function plainEnvironment(): NodeJS.ProcessEnv {
+  const dropped = /^(TAP|NODE_|npm_|NX_|RINGMASTER_TOKEN|FORCE_COLOR|NO_COLOR|CI$)/;
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !dropped.test(name)));
+}
