@@ -10,7 +10,8 @@ export function defaultSeats(batchSize: number, threads: number): number {
 }
 
 /**
- * Arcs of neighbouring seats, one a rank, in proportion to `threads`, never empty.
+ * Arcs of neighbouring seats, one a rank, never empty. Each seat goes to the rank that has least to do with it, seats a thread: a step takes as long as
+ * its busiest rank, and no seating makes that one less busy.
  * @returns [seats]: the rank of each seat.
  * @throws CoordinatorError MORE_RANKS_THAN_SEATS
  */
@@ -20,12 +21,11 @@ export function seatRanks(seats: number, threads: readonly number[]): number[] {
     const advice = `use --seats ${ranks} or more (for a new run), or at most ${seats} ranks`;
     throw new CoordinatorError("MORE_RANKS_THAN_SEATS", `${ranks} ranks cannot sit on ${seats} seats: ${advice}`);
   }
-  const total = threads.reduce((sum, count) => sum + count, 0);
-  const spare = seats - ranks;
-  let passed = 0;
-  const ends = threads.map((count, rank) => {
-    passed += count;
-    return rank + 1 + Math.round((spare * passed) / total);
-  });
-  return Array.from({ length: seats }, (_, seat) => ends.findIndex((end) => seat < end));
+  const own = threads.map(() => 1);
+  for (let seated = ranks; seated < seats; seated++) {
+    const loads = own.map((count, rank) => (count + 1) / (threads[rank] ?? 1));
+    const idlest = loads.indexOf(Math.min(...loads));
+    own[idlest] = (own[idlest] ?? 0) + 1;
+  }
+  return own.flatMap((count, rank) => new Array<number>(count).fill(rank));
 }

@@ -41,16 +41,6 @@ export async function leadRun(options: LeadOptions): Promise<number> {
     const maxSteps = what.kind === "resume" ? (what.maxSteps ?? loaded.definition.maxSteps) : null;
     return { ...file.config, maxSteps };
   };
-  const seats = file?.config.seats ?? loaded.definition.seats;
-  if (seats !== "auto" && ranks > seats) {
-    const advice = file
-      ? `a run keeps its seats: use --ranks ${seats} or fewer`
-      : `use --seats ${ranks} or more, or fewer ranks`;
-    throw new UsageError("MORE_RANKS_THAN_SEATS", `${ranks} ranks cannot sit on ${seats} seats; ${advice}`);
-  }
-  // What the config cannot be made of is said before anybody joins.
-  configFor(ranks);
-
   const logFile = join(runFolder, "log.jsonl");
   const log = pino({ base: { role: "coordinator" } }, pino.destination({ dest: logFile, append: true, sync: true }));
   const metrics = openMetricsFile(metricsFile, { onError: (error) => log.error({ code: error.code }, error.message) });
@@ -141,12 +131,7 @@ export class RunFailed extends CoordinatorError {
   }
 }
 
-async function conclude(
-  { store }: PreparedRunRun,
-  console: RunConsole,
-  exitCode: number,
-  json: boolean,
-): Promise<void> {
+async function conclude({ store }: PreparedRun, console: RunConsole, exitCode: number, json: boolean): Promise<void> {
   const newest = (await store.list()).at(-1);
   if (newest === undefined) return;
   const { record } = await store.load(newest);

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { basename, resolve } from "node:path";
+import { types } from "node:util";
 import { createJiti } from "jiti";
 import { parseDefinition, type TrainingDefinition } from "./definition.ts";
 import { TrainingError } from "./training-error.ts";
@@ -27,7 +28,8 @@ export interface Override {
  */
 export async function loadDefinition(file: string, overrides: readonly Override[] = []): Promise<LoadedDefinition> {
   const path = resolve(file);
-  if (!existsSync(path)) throw new TrainingError("CONFIG_MISSING", `expected a config file, found nothing at ${path}`);
+  const found = !existsSync(path) ? "nothing" : statSync(path).isDirectory() ? "a folder" : undefined;
+  if (found) throw new TrainingError("CONFIG_MISSING", `expected a config file, found ${found} at ${path}`);
   const text = readFileSync(path);
   // The user's `ringmaster` must be this very one: a second instance would have a second tfjs with another backend.
   const jiti = createJiti(import.meta.url, {
@@ -39,9 +41,11 @@ export async function loadDefinition(file: string, overrides: readonly Override[
   try {
     exported = await jiti.import(path, { default: true });
   } catch (error) {
-    throw new TrainingError("CONFIG_BROKEN", `${path}: could not be loaded: ${firstLine(error)}`, { cause: error });
+    throw new TrainingError("CONFIG_BROKEN", `${path}: could not be loaded: ${inOneLine(error)}`, { cause: error });
   }
-  const changed = overrides.reduce(applyOverride, exported);
+  checkHasDefault(exported, path);
+  const isObject = typeof exported === "object" && exported !== null;
+  const changed = isObject ? overrides.reduce<unknown>(applyOverride, exported) : exported;
   return {
     definition: parseDefinition(changed, file),
     path,
@@ -57,7 +61,22 @@ function applyOverride(target: unknown, { path, value }: Override): unknown {
   return { ...object, [field]: inner };
 }
 
-function firstLine(error: unknown): string {
+/** jiti hands over the module itself where it exports no default. */
+function checkHasDefault(exported: unknown, path: string): void {
+  if (typeof exported !== "object" || exported === null) return;
+  if (!types.isModuleNamespaceObject(exported) && Reflect.get(exported, "__esModule") !== true) return;
+  const names = Object.keys(exported).filter((name) => name !== "__esModule");
+  const found = names.length === 0 ? "no exports" : `only: ${names.join(", ")}`;
+  const expected = "a default export (export default defineTraining({ ... }))";
+  throw new TrainingError("CONFIG_INVALID", `${path}: expected ${expected}, found ${found}`);
+}
+
+/** An error's first line, and of a parser's the second too: the place. */
+function inOneLine(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
-  return text.split("\n").find((line) => line.trim() !== "") ?? "unknown error";
+  const lines = text
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line !== "");
+  return lines.slice(0, text.includes("ParseError") ? 2 : 1).join(" ") || "unknown error";
 }

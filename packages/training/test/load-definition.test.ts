@@ -100,7 +100,7 @@ const broken: Record<string, { text: string; code: string; message: RegExp }> = 
     code: "CONFIG_INVALID",
     message: /expected a default export \(export default defineTraining\(\{ \.\.\. \}\)\), found only: config$/,
   },
-  "an empty module": { text: "", code: "CONFIG_INVALID", message: /expected a default export .*, found no exports$/ },
+  "an empty module": { text: "", code: "CONFIG_INVALID", message: /data: expected a data source, such as mnist\(\), found nothing; / },
   "a default export that is no object": {
     text: "export default 7",
     code: "CONFIG_INVALID",
