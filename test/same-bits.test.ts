@@ -17,7 +17,6 @@ import {
   smallConfig,
   workspace,
 } from "./harness/run-files.ts";
-import { until } from "./harness/waiting.ts";
 
 interface World {
   readonly ranks: number;
@@ -173,7 +172,7 @@ t.test("a run that Ctrl-C stopped in its middle", async (t) => {
   const long = ["--set", "epochs=1000", "--set", "checkpoint.everySteps=7"];
   const stopped = join(runs.folder, "stopped");
   const launch = start(t, runs.args({ ranks: 2 }, "stopped", ...long));
-  await until("a checkpoint", () => checkpointSteps(stopped).length > 0);
+  await launch.until("a checkpoint", () => checkpointSteps(stopped).length > 0);
   launch.interrupt();
   t.equal((await launch.ended).code, 130);
   const step = newestCheckpoint(stopped);

@@ -29,6 +29,8 @@ export interface Launch {
   stderr(): string;
   /** The match of the first line, of stdout or stderr, that `pattern` is found in, in what was said already or will be. */
   line(pattern: RegExp): Promise<RegExpExecArray>;
+  /** Looks until `look` finds something, and no longer than the started process lives. */
+  until<Found>(what: string, look: () => Found | undefined | false): Promise<Found>;
   /** Those that live now. */
   processes(): LiveProcess[];
   /** What Ctrl-C does: a signal to the whole group. */
@@ -66,6 +68,20 @@ export function start(t: Test, args: readonly string[], { env = {}, cwd }: Start
     throw new Error(`${error.message}: ${told()}`);
   });
   ended.catch(() => {});
+  let hasEnded = false;
+  closed.then(() => {
+    hasEnded = true;
+  });
+  const untilEnded = async <Found>(what: string, look: () => Found | undefined | false): Promise<Found> => {
+    const found = await until(`${what}: ${told()}`, () => {
+      // In this order: what it did last counts.
+      const isOver = hasEnded;
+      const seen = look();
+      return seen === undefined || seen === false ? isOver && ({ ended: true } as const) : ({ seen } as const);
+    });
+    if ("seen" in found) return found.seen;
+    throw new Error(`ended without ${what}: ${told()}`);
+  };
   t.teardown(async () => {
     for (const each of processes()) signal(each.pid, "SIGKILL");
     await closed;
@@ -75,16 +91,9 @@ export function start(t: Test, args: readonly string[], { env = {}, cwd }: Start
     pid,
     stdout: () => said.stdout,
     stderr: () => said.stderr,
-    async line(pattern) {
-      const found = until(`a line like ${pattern}`, () => firstMatch(`${said.stdout}\n${said.stderr}`, pattern));
-      const beforeIt = ended.then(() => {
-        const match = firstMatch(`${said.stdout}\n${said.stderr}`, pattern);
-        if (match) return match;
-        throw new Error(`ended without a line like ${pattern}: ${told()}`);
-      });
-      found.catch(() => {});
-      return Promise.race([found, beforeIt]);
-    },
+    line: (pattern) =>
+      untilEnded(`a line like ${pattern}`, () => firstMatch(`${said.stdout}\n${said.stderr}`, pattern)),
+    until: untilEnded,
     processes,
     interrupt: () => void process.kill(-pid, "SIGINT"),
     ended,

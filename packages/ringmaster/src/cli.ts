@@ -11,7 +11,7 @@ import { addSetup } from "./commands/setup.ts";
 import { addTrain } from "./commands/train.ts";
 import { addWorker } from "./commands/worker.ts";
 import { exitCodeOf, exitCodes, explainError } from "./exit-codes.ts";
-import { RunFailed } from "./lead-run.ts";
+import { RunFailed } from "./run/lead-run.ts";
 
 const program = new Command("ringmaster")
   .description("Distributed data-parallel training: the same bits for any world.")

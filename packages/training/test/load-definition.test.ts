@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
+import { openTensorflowBackend } from "@ringmaster/backend";
 import t from "tap";
-import { loadDefinition } from "../src/index.ts";
+import { buildModel, loadDefinition } from "../src/index.ts";
 
 const body = (rest = "") => `{
   data: { kind: "none", describe: "nothing", load: async () => { throw new Error("not called") } },
@@ -45,6 +46,17 @@ t.test("a config may import its neighbours, and is read anew each time", async (
   const again = await loadDefinition(path);
   t.equal(again.definition.batchSize, 32);
   t.equal(again.definition.seed, 5);
+});
+
+t.test("a config's tfjs is this process's: its model can be trained here", async (t) => {
+  await openTensorflowBackend("cpu");
+  const model = `({ imageShape, classes }) => tf.sequential({
+    layers: [tf.layers.flatten({ inputShape: imageShape }), tf.layers.dense({ units: classes })],
+  })`;
+  const text = `import * as tf from "@tensorflow/tfjs";\nexport default { ...${body()}, model: ${model} };`;
+  const { definition } = await loadDefinition(join(t.testdir({ "config.ts": text }), "config.ts"));
+  const { parameters } = buildModel(definition.model, { imageShape: [4, 4, 1], classes: 3 }, 1);
+  t.same(parameters.map(({ name }) => name), ["dense/kernel", "dense/bias"]);
 });
 
 t.test("overrides replace fields by their path, and the config's own object is left alone", async (t) => {

@@ -39,6 +39,8 @@ export interface ComputeOptions {
   /** Fills the state in before the first step; undefined: from the seed. */
   readonly restore: ((tensors: StateTensors) => void) | undefined;
   readonly events: ComputeEvents;
+  /** Gives up while threads are still being prepared. */
+  readonly signal?: AbortSignal;
 }
 
 /** Milliseconds since the last call of `takeTiming`, the longest thread's. */
@@ -130,6 +132,8 @@ export async function startComputeSide(options: ComputeOptions): Promise<Compute
     await Promise.all(workers.map((worker) => worker.terminate()));
   };
 
+  const giveUp = () => fail(new WorkerError("GIVEN_UP", "the run ended before this rank was prepared"));
+  options.signal?.addEventListener("abort", giveUp, { once: true });
   try {
     const [first] = await built.all;
     if (first === undefined) throw new WorkerError("COMPUTE_THREAD_ENDED", "no compute thread was started");
@@ -179,6 +183,8 @@ export async function startComputeSide(options: ComputeOptions): Promise<Compute
   } catch (error) {
     await close();
     throw error;
+  } finally {
+    options.signal?.removeEventListener("abort", giveUp);
   }
 }
 

@@ -95,6 +95,8 @@ class WorkerShell {
   #heardMs = performance.now();
   #timer: NodeJS.Timeout | undefined;
   #uploads = Promise.resolve();
+  #preparation = Promise.resolve();
+  readonly #givenUp = new AbortController();
   #ended = false;
 
   constructor(options: WorkerOptions, listener: RingListener | undefined, resolve: (end: WorkerEnd) => void) {
@@ -176,7 +178,7 @@ class WorkerShell {
       case "send":
         return this.#options.link.send(encodeControl(effect.message));
       case "prepare":
-        this.#prepare(effect.start).catch((error: unknown) => this.#fail(error));
+        this.#preparation = this.#prepare(effect.start).catch((error: unknown) => this.#fail(error));
         return;
       case "step": {
         const { step, plan } = effect;
@@ -229,6 +231,7 @@ class WorkerShell {
         updated: () => this.#input({ type: "updated" }),
         failed: (error) => this.#fail(error),
       },
+      signal: this.#givenUp.signal,
     });
     // It may have ended meanwhile: what is ready only now would be left running.
     if (this.#ended) return compute.close();
@@ -252,6 +255,7 @@ class WorkerShell {
         peers: start.peers,
         ...(this.#listener && { listener: this.#listener }),
         connectTimeoutMs: 120_000,
+        signal: this.#givenUp.signal,
         onHeld: () => this.#held(),
         onFault: (error) => this.#fail(error),
       });
@@ -329,6 +333,8 @@ class WorkerShell {
     const { link, log } = this.#options;
     if (exitCode === 0) log.info({ code }, message);
     else log.error({ code, step: this.#core.stepsDone }, message);
+    this.#givenUp.abort();
+    await this.#preparation;
     if (exitCode === 0) await this.#ring?.close();
     else this.#ring?.cut();
     await this.#compute?.close();

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { CoordinatorError } from "@ringmaster/coordinator";
-import type { RunResult } from "../run-console.ts";
+import type { RunResult } from "../run/run-console.ts";
 
 export interface BenchLine {
   readonly bench: "train";

@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
 import { benchTrain } from "../bench/bench-train.ts";
 import { exitCodes } from "../exit-codes.ts";
-import { integer } from "../options.ts";
+import { integer } from "./options.ts";
 import { cliFile } from "./train.ts";
 
 interface BenchCommandOptions {

@@ -1,8 +1,8 @@
 import { listenForShutdown } from "@ringmaster/launch";
 import { type Command, Option } from "commander";
-import { leadRun } from "../lead-run.ts";
-import { addRunOptions, overridesOf, portOption, type RunOptions, ranksOption } from "../options.ts";
+import { leadRun } from "../run/lead-run.ts";
 import { UsageError } from "../usage-error.ts";
+import { addRunOptions, overridesOf, portOption, type RunOptions, ranksOption } from "./options.ts";
 
 interface CoordinatorOptions extends RunOptions {
   readonly ranks: number;

@@ -11,9 +11,9 @@ import { prepareData } from "@ringmaster/training";
 import { evaluateState } from "@ringmaster/worker";
 import { type Command, Option } from "commander";
 import { exitCodes } from "../exit-codes.ts";
-import { checkpointOption, openRun } from "../open-run.ts";
-import { defaultThreads, threadsOption } from "../options.ts";
+import { checkpointOption, openRun } from "../run/open-run.ts";
 import { UsageError } from "../usage-error.ts";
+import { defaultThreads, threadsOption } from "./options.ts";
 
 interface EvaluateOptions {
   readonly split: "test" | "validation";

@@ -4,9 +4,9 @@ import { formatPercent } from "@ringmaster/telemetry";
 import { createPredictor } from "@ringmaster/training";
 import { type Command, Option } from "commander";
 import { exitCodes } from "../exit-codes.ts";
-import { checkpointOption, openRun } from "../open-run.ts";
-import { integer } from "../options.ts";
+import { checkpointOption, openRun } from "../run/open-run.ts";
 import { UsageError } from "../usage-error.ts";
+import { integer } from "./options.ts";
 
 interface PredictOptions {
   readonly checkpoint: string;

@@ -1,9 +1,9 @@
 import { resolve } from "node:path";
 import { listenForShutdown } from "@ringmaster/launch";
 import { type Command, Option } from "commander";
-import { leadRun } from "../lead-run.ts";
-import { defaultThreads, deviceOption, integer, ranksOption, threadsOption } from "../options.ts";
-import { readRunFile } from "../run-record.ts";
+import { leadRun } from "../run/lead-run.ts";
+import { readRunFile } from "../run/run-record.ts";
+import { defaultThreads, deviceOption, integer, ranksOption, threadsOption } from "./options.ts";
 import { launchLocal } from "./train.ts";
 
 interface ResumeOptions {

@@ -3,8 +3,8 @@ import { fileURLToPath } from "node:url";
 import { requireLibtensorflow } from "@ringmaster/backend";
 import { listenForShutdown, superviseLocal } from "@ringmaster/launch";
 import type { Command } from "commander";
-import { leadRun } from "../lead-run.ts";
-import { addRunOptions, defaultThreads, overridesOf, type RunOptions, ranksOption, threadsOption } from "../options.ts";
+import { leadRun } from "../run/lead-run.ts";
+import { addRunOptions, defaultThreads, overridesOf, type RunOptions, ranksOption, threadsOption } from "./options.ts";
 
 export const cliFile = fileURLToPath(
   new URL(import.meta.url.endsWith(".ts") ? "../cli.ts" : "../cli.js", import.meta.url),

@@ -4,9 +4,9 @@ import { loadDefinition } from "@ringmaster/training";
 import { dialCoordinator } from "@ringmaster/transport";
 import { type Command, Option } from "commander";
 import { pino } from "pino";
-import { defaultThreads, deviceOption, threadsOption } from "../options.ts";
+import { openDevice, work } from "../run/work.ts";
 import { UsageError } from "../usage-error.ts";
-import { openDevice, work } from "../work.ts";
+import { defaultThreads, deviceOption, threadsOption } from "./options.ts";
 
 interface WorkerCommandOptions {
   readonly join: string;

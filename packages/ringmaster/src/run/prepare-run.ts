@@ -10,9 +10,9 @@ import { CoordinatorError, type RunEvent } from "@ringmaster/coordinator";
 import type { ImageDataset } from "@ringmaster/data";
 import type { RunConfig } from "@ringmaster/protocol";
 import { type LoadedDefinition, loadDefinition, type Override, prepareData } from "@ringmaster/training";
+import { UsageError } from "../usage-error.ts";
 import { resolveConfig } from "./resolve-config.ts";
 import { loadRunDefinition, type RunFile, readRunFile, relativeConfig } from "./run-record.ts";
-import { UsageError } from "./usage-error.ts";
 import { type OpenedDevice, openDevice } from "./work.ts";
 
 export interface NewRun {

@@ -4,7 +4,7 @@ import { readConfig, writeConfig } from "@ringmaster/checkpoint";
 import { describeIssues, runConfigSchema } from "@ringmaster/protocol";
 import { type LoadedDefinition, loadDefinition } from "@ringmaster/training";
 import { z } from "zod";
-import { UsageError } from "./usage-error.ts";
+import { UsageError } from "../usage-error.ts";
 
 const runFileSchema = z.strictObject({
   config: runConfigSchema,

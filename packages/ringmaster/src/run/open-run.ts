@@ -3,8 +3,8 @@ import { type LoadedCheckpoint, openCheckpoints } from "@ringmaster/checkpoint";
 import { runProgressSchema } from "@ringmaster/protocol";
 import type { LoadedDefinition } from "@ringmaster/training";
 import { Option } from "commander";
+import { UsageError } from "../usage-error.ts";
 import { loadRunDefinition, type RunFile, readRunFile } from "./run-record.ts";
-import { UsageError } from "./usage-error.ts";
 
 export interface OpenedRun {
   readonly file: RunFile;

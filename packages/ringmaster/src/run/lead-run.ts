@@ -9,7 +9,7 @@ import { cutMetricsAfter, openMetricsFile } from "@ringmaster/telemetry";
 import type { LoadedDefinition, Override } from "@ringmaster/training";
 import { memoryLinkPair } from "@ringmaster/transport";
 import { pino } from "pino";
-import { exitCodes } from "./exit-codes.ts";
+import { exitCodes } from "../exit-codes.ts";
 import { type NewRun, type PreparedRun, prepareRun, type ResumedRun, runFileOf } from "./prepare-run.ts";
 import { resolveConfig } from "./resolve-config.ts";
 import { RunConsole } from "./run-console.ts";

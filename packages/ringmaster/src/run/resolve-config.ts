@@ -2,7 +2,7 @@ import { defaultSeats } from "@ringmaster/coordinator";
 import type { ImageDataset } from "@ringmaster/data";
 import { describeIssues, type RunConfig, runConfigSchema } from "@ringmaster/protocol";
 import type { TrainingDefinition } from "@ringmaster/training";
-import { UsageError } from "./usage-error.ts";
+import { UsageError } from "../usage-error.ts";
 
 export interface ResolveOptions {
   readonly definition: TrainingDefinition;
