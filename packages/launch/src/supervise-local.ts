@@ -20,6 +20,8 @@ export interface LocalLaunch {
   /** A line that a worker wrote outside its log file. */
   readonly onOutput: (worker: number, line: string) => void;
   readonly onNotice: (line: string) => void;
+  /** How long after a stop, or after the coordinator's end, children may take before they are killed. Default 5,000. */
+  readonly graceMs?: number;
 }
 
 export interface CoordinatorAddress {
@@ -27,14 +29,12 @@ export interface CoordinatorAddress {
   readonly logFile: string;
 }
 
-/** How long after a stop, or after the coordinator's end, children may take before they are killed. */
-const graceMs = 5000;
-
 /** How long the coordinator may take to notice the end of a worker. */
 const noticeMs = 2000;
 
 /** Runs a launch to its end. @returns the coordinator's exit code; 130 when it was ended by a second Ctrl-C. */
 export async function superviseLocal(launch: LocalLaunch): Promise<number> {
+  const { graceMs = 5000 } = launch;
   const children: ChildProcess[] = [];
   let stops = 0;
   let stopTimer: NodeJS.Timeout | undefined;
