@@ -11,7 +11,6 @@ import { addSetup } from "./commands/setup.ts";
 import { addTrain } from "./commands/train.ts";
 import { addWorker } from "./commands/worker.ts";
 import { exitCodeOf, exitCodes, explainError } from "./exit-codes.ts";
-import { RunFailed } from "./run/lead-run.ts";
 
 const program = new Command("ringmaster")
   .description("Distributed data-parallel training: the same bits for any world.")
@@ -62,7 +61,7 @@ function tell(error: unknown): number {
   const { code, message } = explainError(error);
   process.stderr.write(`ringmaster: ${message} [${code}]\n`);
   if (process.env["RINGMASTER_DEBUG"] && error instanceof Error) process.stderr.write(`${error.stack}\n`);
-  return error instanceof RunFailed ? error.exitCode : exitCodeOf(code);
+  return exitCodeOf(code);
 }
 
 function version(): string {

@@ -39,8 +39,9 @@ function replace(example: tf.layers.Layer, noise: Noise): void {
   const prototype = Object.getPrototypeOf(example) as { call: LayerCall };
   const own = prototype.call;
   prototype.call = function (this: RandomLayer, inputs, kwargs) {
-    if (!isCapturing() || kwargs.training !== true || this.rate === 0 || this.stddev === 0)
-      return own.call(this, inputs, kwargs);
+    // Like tf.layers', a rate of 0 or 1 draws nothing and leaves the input alone.
+    const draws = !(this.rate <= 0 || this.rate >= 1);
+    if (!isCapturing() || kwargs.training !== true || !draws) return own.call(this, inputs, kwargs);
     const input = Array.isArray(inputs) ? inputs[0] : inputs;
     if (input === undefined)
       throw new TrainingError("MODEL_UNSUPPORTED", `layer ${this.name}: expected one input, found none`);

@@ -33,7 +33,7 @@ export interface ModelInput {
  */
 export function buildModel(make: (input: ModelInput) => tf.LayersModel, input: ModelInput, seed: number): Model {
   keyRandomLayers();
-  const layers = withSeededRandom(seed, () => make(input));
+  const layers = withSeededRandom(seed, () => call(make, input));
   checkModel(layers, input);
   const nameOf = canonicalNames(layers);
   const describe = (weight: tf.LayersModel["weights"][number]): NamedVariable => ({
@@ -51,6 +51,15 @@ export function buildModel(make: (input: ModelInput) => tf.LayersModel, input: M
     classes: input.classes,
     imageShape: input.imageShape,
   };
+}
+
+function call(make: (input: ModelInput) => tf.LayersModel, input: ModelInput): tf.LayersModel {
+  try {
+    return make(input);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new TrainingError("MODEL_UNSUPPORTED", `model: the config's function threw: ${reason}`, { cause: error });
+  }
 }
 
 function checkModel(layers: unknown, { imageShape, classes }: ModelInput): asserts layers is tf.LayersModel {

@@ -101,6 +101,10 @@ function captureOn(
     rewrites = model.statistics.map(({ variable }, index) => variable.dataId !== before[index]?.dataId);
     // The new moving statistic is linear in the seat's moments, so the mean over samples of the seats' new statistics is the one of the mean moments.
     const statistics = model.statistics.map(({ variable }) => tf.mul(variable, samples));
+    // The capture leaves the model as it found it: it ran on images of zeros.
+    before.forEach((value, index) => {
+      model.statistics[index]?.variable.assign(value);
+    });
     const kept = correct ?? tf.scalar(0);
     return { inputs: [...variables, ...before, images, labels], outputs: [value, kept, ...gradients, ...statistics] };
   });
@@ -113,12 +117,9 @@ export function countCorrect(logits: tf.Tensor2D, labels: tf.Tensor1D): tf.Tenso
 
 /** A regulariser counts once a sample, like the losses, so that dividing the sum by the batch's count leaves it whole. */
 function withRegularisers(model: Model, samples: number, loss: tf.Scalar): tf.Scalar {
-  if (!model.layers.layers.some((layer) => layer.losses.length > 0)) return loss;
-  return tf.add(
-    loss,
-    tf.mul(
-      model.layers.calculateLosses().reduce((a, b) => tf.add(a, b)),
-      samples,
-    ),
-  );
+  // Asked of the model, not of its layers: a model inside the model has its regularisers deeper down.
+  const penalties = model.layers.calculateLosses();
+  if (penalties.length === 0) return loss;
+  const penalty = penalties.reduce((a, b) => tf.add(a, b));
+  return tf.add(loss, tf.mul(penalty, samples));
 }

@@ -56,13 +56,21 @@ t.test("a config's tfjs is this process's: its model can be trained here", async
   const text = `import * as tf from "@tensorflow/tfjs";\nexport default { ...${body()}, model: ${model} };`;
   const { definition } = await loadDefinition(join(t.testdir({ "config.ts": text }), "config.ts"));
   const { parameters } = buildModel(definition.model, { imageShape: [4, 4, 1], classes: 3 }, 1);
-  t.same(parameters.map(({ name }) => name), ["dense/kernel", "dense/bias"]);
+  t.same(
+    parameters.map(({ name }) => name),
+    ["dense/kernel", "dense/bias"],
+  );
 });
 
 t.test("overrides replace fields by their path, and the config's own object is left alone", async (t) => {
-  const folder = t.testdir({ "config.ts": `export default Object.freeze(${body("validation: Object.freeze({ count: 10, blockSize: 20 })")})` });
+  const folder = t.testdir({
+    "config.ts": `export default Object.freeze(${body("validation: Object.freeze({ count: 10, blockSize: 20 })")})`,
+  });
   const load = (...overrides: [string, unknown][]) =>
-    loadDefinition(join(folder, "config.ts"), overrides.map(([path, value]) => ({ path, value })));
+    loadDefinition(
+      join(folder, "config.ts"),
+      overrides.map(([path, value]) => ({ path, value })),
+    );
   const { definition } = await load(
     ["batchSize", 64],
     ["optimizer.learningRate", 0.5],
@@ -86,7 +94,8 @@ t.test("overrides replace fields by their path, and the config's own object is l
     ["", 3, /the whole: expected no other fields/],
     ["optimizer.__proto__.momentum", 3, /optimizer: expected no other fields, found also "__proto__"/],
   ];
-  for (const [path, value, message] of refused) await t.rejects(load([path, value]), { code: "CONFIG_INVALID", message });
+  for (const [path, value, message] of refused)
+    await t.rejects(load([path, value]), { code: "CONFIG_INVALID", message });
 });
 
 const broken: Record<string, { text: string; code: string; message: RegExp }> = {
@@ -100,8 +109,16 @@ const broken: Record<string, { text: string; code: string; message: RegExp }> = 
     code: "CONFIG_BROKEN",
     message: /config\.ts: could not be loaded: no such thing$/,
   },
-  "a module that throws no error": { text: "throw undefined;", code: "CONFIG_BROKEN", message: /could not be loaded: undefined$/ },
-  "a module that rejects": { text: 'await Promise.reject(new Error("later")); export default {}', code: "CONFIG_BROKEN", message: /could not be loaded: later$/ },
+  "a module that throws no error": {
+    text: "throw undefined;",
+    code: "CONFIG_BROKEN",
+    message: /could not be loaded: undefined$/,
+  },
+  "a module that rejects": {
+    text: 'await Promise.reject(new Error("later")); export default {}',
+    code: "CONFIG_BROKEN",
+    message: /could not be loaded: later$/,
+  },
   "an import that is not there": {
     text: `import "./nowhere.ts"; export default ${body()}`,
     code: "CONFIG_BROKEN",
@@ -112,7 +129,11 @@ const broken: Record<string, { text: string; code: string; message: RegExp }> = 
     code: "CONFIG_INVALID",
     message: /expected a default export \(export default defineTraining\(\{ \.\.\. \}\)\), found only: config$/,
   },
-  "an empty module": { text: "", code: "CONFIG_INVALID", message: /data: expected a data source, such as mnist\(\), found nothing; / },
+  "an empty module": {
+    text: "",
+    code: "CONFIG_INVALID",
+    message: /data: expected a data source, such as mnist\(\), found nothing; /,
+  },
   "a default export that is no object": {
     text: "export default 7",
     code: "CONFIG_INVALID",
@@ -121,7 +142,8 @@ const broken: Record<string, { text: string; code: string; message: RegExp }> = 
   "a default export that is no training": {
     text: "export default { epochs: 3 }",
     code: "CONFIG_INVALID",
-    message: /data: expected a data source.*; model: expected a function.*; optimizer: .*; batchSize: expected a number, found nothing$/,
+    message:
+      /data: expected a data source.*; model: expected a function.*; optimizer: .*; batchSize: expected a number, found nothing$/,
   },
 };
 for (const [name, { text, code, message }] of Object.entries(broken)) {

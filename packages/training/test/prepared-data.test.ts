@@ -45,7 +45,10 @@ t.test("a fast development run has three batches an epoch and two blocks an eval
   t.same(fast.evaluation.validation.ids, whole.evaluation.validation.ids.subarray(0, 40));
   t.same(fast.normalisation, whole.normalisation, "pixels mean the same");
   const held = new Set(whole.evaluation.validation.ids);
-  t.notOk([0, 1, 2].some((step) => fast.sampler.batch(step).some((id) => held.has(id))), "no validation example is trained on");
+  t.notOk(
+    [0, 1, 2].some((step) => fast.sampler.batch(step).some((id) => held.has(id))),
+    "no validation example is trained on",
+  );
 });
 
 t.test("a fast development run of a small dataset has what there is", async (t) => {
@@ -58,14 +61,21 @@ t.test("a fast development run of a small dataset has what there is", async (t) 
 });
 
 t.test("what does not fit is refused", async (t) => {
-  t.throws(() => prepareData(dataset, { ...options, validation: { count: 600, blockSize: 20 } }), { code: "VALIDATION_TOO_LARGE" });
+  t.throws(() => prepareData(dataset, { ...options, validation: { count: 600, blockSize: 20 } }), {
+    code: "VALIDATION_TOO_LARGE",
+  });
   t.throws(() => prepareData(dataset, { ...options, seats: 33 }), { code: "TOO_MANY_SEATS" });
 });
 
 t.test("the seats' blocks are all blocks, in order, each once", async (t) => {
   const counts = fc.record({ count: fc.integer({ min: 0, max: 500 }), seats: fc.integer({ min: 1, max: 32 }) });
   const shared = fc.property(counts, ({ count, seats }) => {
-    const { evaluation } = prepareData(dataset, { ...options, batchSize: 64, seats, validation: { count, blockSize: 20 } });
+    const { evaluation } = prepareData(dataset, {
+      ...options,
+      batchSize: 64,
+      seats,
+      validation: { count, blockSize: 20 },
+    });
     const parts = Array.from({ length: seats }, (_, seat) => seatBlocks(evaluation.validation, seat, seats));
     const lengths = parts.map((part) => part.length);
     return (

@@ -113,21 +113,11 @@ export async function leadRun(options: LeadOptions): Promise<number> {
     if (end.exitCode === exitCodes.interrupted) console.say(end.message);
     if (end.exitCode !== exitCodes.done) await sayHowToResume(store, runFolder, console);
     if (end.exitCode !== exitCodes.done && end.exitCode !== exitCodes.interrupted)
-      throw new RunFailed(end.code, end.message, end.exitCode);
+      throw new CoordinatorError(end.code, end.message);
     return end.exitCode;
   } finally {
     await worker;
     await metrics.close();
-  }
-}
-
-/** A run that began and failed; its code may be one that elsewhere means wrong usage. */
-export class RunFailed extends CoordinatorError {
-  readonly exitCode: number;
-
-  constructor(code: string, message: string, exitCode: number) {
-    super(code, message);
-    this.exitCode = exitCode;
   }
 }
 
