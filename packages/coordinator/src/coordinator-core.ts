@@ -122,7 +122,6 @@ export class CoordinatorCore {
   #ledger = new StepLedger(0);
   readonly #agreement = new StateAgreement();
   #savedStep: number | null;
-  #saving = 0;
   #stopReason: string | null = null;
   #broken: { readonly message: string; readonly code: string; readonly untilMs: Millis } | undefined;
   #tickedMs: Millis | undefined;
@@ -150,7 +149,6 @@ export class CoordinatorCore {
       case "closed":
         return this.#closed(input.connection, input.reason);
       case "saved":
-        this.#saving--;
         this.#savedStep = input.step;
         return [
           { type: "event", event: { type: "saved", step: input.step, folder: input.folder } },
@@ -359,7 +357,6 @@ export class CoordinatorCore {
     const stateHash = this.#agreement.hashOf(member.rank, step);
     if (!member.ready || !this.#config || !stateHash)
       return this.#malformed(connection, "UNEXPECTED_MESSAGE", `a state of step ${step} that was not due`);
-    this.#saving++;
     const { layoutHash, tensors } = member.ready;
     const checkpoint = { step, progress, layoutHash, stateHash, tensors, config: this.#config };
     return [{ type: "receiveState", connection, totalBytes, checkpoint }];
@@ -369,7 +366,7 @@ export class CoordinatorCore {
   #finishWhenDone(): CoordinatorEffect[] {
     const done = this.#inOrder().flatMap((member) => (member.done ? [member.done] : []));
     const [first] = done;
-    if (!first || done.length < this.#members.size || this.#saving > 0 || this.#savedStep !== first.step) return [];
+    if (!first || done.length < this.#members.size || this.#savedStep !== first.step) return [];
     const finish = this.#toAll({ type: "CoordinatorFinish", reason: first.stopped ? "stopped" : "the run is over" });
     this.#phase = "ended";
     return first.stopped

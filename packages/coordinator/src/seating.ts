@@ -2,7 +2,7 @@
 import { CoordinatorError } from "./coordinator-error.ts";
 
 /** Fewer samples than this a seat cost more than a seat is worth. */
-export const leastSamplesPerSeat = 8;
+const leastSamplesPerSeat = 8;
 
 /** S where the config leaves it open: a seat a compute thread, with 8 samples or more. */
 export function defaultSeats(batchSize: number, threads: number): number {

@@ -141,6 +141,7 @@ for (const { name, open } of implementations)
       const [near, far] = await openBoth(t, open);
       far.link.send(bytes(1, 1));
       await near.until(({ messages }) => messages.length === 1);
+      far.link.send(bytes(1, 3));
       near.link.close("here");
       far.link.close("there");
       near.link.close("here again");

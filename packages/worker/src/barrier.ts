@@ -11,18 +11,18 @@ export const barrierBytes = 8;
 
 export function createBarrier(buffer: SharedArrayBuffer, threads: number): Barrier {
   const words = new Int32Array(buffer);
-  let passed = 0;
   return {
     wait() {
-      passed++;
-      if (Atomics.add(words, arrived, 1) + 1 === threads * passed) {
-        Atomics.store(words, phase, passed);
+      // Stands still until this thread has arrived.
+      const before = Atomics.load(words, phase);
+      if (Atomics.add(words, arrived, 1) + 1 === threads) {
+        // Nobody is on the way to the next wait before the phase has changed. Counting from zero each time, no count ever overflows.
+        Atomics.store(words, arrived, 0);
+        Atomics.add(words, phase, 1);
         Atomics.notify(words, phase);
         return;
       }
-      for (let seen = Atomics.load(words, phase); seen < passed; seen = Atomics.load(words, phase)) {
-        Atomics.wait(words, phase, seen);
-      }
+      while (Atomics.load(words, phase) === before) Atomics.wait(words, phase, before);
     },
   };
 }
