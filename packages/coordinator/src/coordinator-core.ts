@@ -10,95 +10,18 @@ import {
   type Millis,
   maxErrorChars,
   type RunConfig,
-  type RunProgress,
   shorten,
-  type WorkerEvaluated,
   type WorkerHello,
   type WorkerMessage,
   type WorkerReady,
 } from "@ringmaster/protocol";
+import { agreeOnStart, refusalOf, short } from "./admission.ts";
 import { CoordinatorError } from "./coordinator-error.ts";
+import type { Connection, CoordinatorEffect, CoordinatorInput, CoordinatorOptions } from "./coordinator-io.ts";
 import { describeMember, type Member } from "./member.ts";
 import { seatRanks } from "./seating.ts";
 import { type Disagreement, StateAgreement } from "./state-agreement.ts";
-import { StepLedger, type StepReport } from "./step-ledger.ts";
-
-export type Connection = number;
-
-export type CoordinatorInput =
-  | { readonly type: "message"; readonly connection: Connection; readonly message: WorkerMessage }
-  /** A peer sent what no worker sends. */
-  | { readonly type: "malformed"; readonly connection: Connection; readonly code: string; readonly message: string }
-  | { readonly type: "closed"; readonly connection: Connection; readonly reason: string }
-  | { readonly type: "saved"; readonly step: number; readonly folder: string }
-  | { readonly type: "saveFailed"; readonly step: number; readonly message: string }
-  /** Ctrl-C, or whatever asks the run to stop after the step under way. */
-  | { readonly type: "stop"; readonly reason: string }
-  | { readonly type: "tick" };
-
-export type RunEvent =
-  | { readonly type: "joined"; readonly hello: WorkerHello; readonly joined: number; readonly ranks: number }
-  | { readonly type: "refused"; readonly peer: string; readonly code: string; readonly message: string }
-  | { readonly type: "left"; readonly peer: string; readonly message: string }
-  | {
-      readonly type: "seated";
-      readonly config: RunConfig;
-      readonly seating: readonly number[];
-      readonly members: readonly WorkerHello[];
-    }
-  | {
-      readonly type: "began";
-      readonly firstStep: number;
-      readonly stepsPerEpoch: number;
-      readonly totalSteps: number;
-      readonly numericsNote: string | null;
-    }
-  | ({ readonly type: "committed" } & StepReport)
-  | { readonly type: "evaluated"; readonly step: number; readonly evaluation: WorkerEvaluated["evaluation"] }
-  | { readonly type: "saved"; readonly step: number; readonly folder: string }
-  | { readonly type: "stopping"; readonly reason: string };
-
-export type CoordinatorEffect =
-  | { readonly type: "send"; readonly connection: Connection; readonly message: CoordinatorMessage }
-  /** Stream the state that the run resumes from. */
-  | { readonly type: "sendState"; readonly connection: Connection; readonly generation: number }
-  | { readonly type: "close"; readonly connection: Connection; readonly reason: string }
-  /** The state that was announced on this connection follows; write it as a checkpoint. */
-  | {
-      readonly type: "receiveState";
-      readonly connection: Connection;
-      readonly totalBytes: number;
-      readonly checkpoint: CheckpointFacts;
-    }
-  | { readonly type: "event"; readonly event: RunEvent }
-  | { readonly type: "end"; readonly exitCode: number; readonly code: string; readonly message: string };
-
-/** What a checkpoint holds besides bytes. */
-export interface CheckpointFacts {
-  readonly step: number;
-  readonly progress: RunProgress;
-  readonly layoutHash: string;
-  readonly stateHash: string;
-  readonly tensors: WorkerReady["tensors"];
-  readonly config: RunConfig;
-}
-
-export interface CoordinatorOptions {
-  readonly ranks: number;
-  readonly configHash: string;
-  readonly datasetHash: string;
-  /** The run's config, once it is known with how many compute threads the run starts. */
-  readonly configFor: (threads: number) => RunConfig;
-  /** What the run resumes from. */
-  readonly resume: {
-    readonly step: number;
-    readonly progress: RunProgress;
-    readonly totalBytes: number;
-    readonly tensors: WorkerReady["tensors"];
-  } | null;
-  /** A worker that says nothing for so long is gone. Default 10,000. */
-  readonly silenceMs?: Millis;
-}
+import { StepLedger } from "./step-ledger.ts";
 
 type Phase = "gathering" | "preparing" | "stepping" | "ended";
 
@@ -206,27 +129,14 @@ export class CoordinatorCore {
   }
 
   #admit(connection: Connection, hello: WorkerHello, now: Millis): CoordinatorEffect[] {
-    const { ranks, configHash, datasetHash } = this.#options;
+    const { ranks } = this.#options;
     const refuse = (code: string, message: string): CoordinatorEffect[] => [
       { type: "send", connection, message: abort(code, message) },
       { type: "close", connection, reason: code },
       { type: "event", event: { type: "refused", peer: `${hello.host} (pid ${hello.pid})`, code, message } },
     ];
-    if (this.#phase !== "gathering") return refuse("RUN_FULL", `the run has its ${ranks} ranks already`);
-    if (hello.configHash !== configHash) {
-      return refuse(
-        "CONFIG_DIFFERS",
-        `this worker's config file has hash ${short(hello.configHash)}, the coordinator's ${short(configHash)}: copy one to the other`,
-      );
-    }
-    if (hello.datasetHash !== datasetHash) {
-      return refuse(
-        "DATASET_DIFFERS",
-        `this worker's dataset has hash ${short(hello.datasetHash)}, the coordinator's ${short(datasetHash)}: use the same files`,
-      );
-    }
-    if (ranks > 1 && hello.ring.port === 0)
-      return refuse("NO_RING", "a worker of several ranks must listen for its neighbour");
+    const refusal = refusalOf(hello, this.#phase === "gathering", this.#options);
+    if (refusal) return refuse(refusal.code, refusal.message);
     const member: Member = {
       connection,
       hello,
@@ -297,28 +207,10 @@ export class CoordinatorCore {
     const ready = this.#inOrder().flatMap((each) => (each.ready ? [{ ...each, ready: each.ready }] : []));
     const [first] = ready;
     if (!first || ready.length < this.#members.size) return [];
-    for (const other of ready) {
-      for (const field of ["layoutHash", "stateHash"] as const) {
-        if (other.ready[field] === first.ready[field]) continue;
-        const what = field === "layoutHash" ? "models of different shapes" : "different initial states";
-        const hashes = `${short(first.ready[field])} and ${short(other.ready[field])}`;
-        return this.#fail("STATES_DIFFER", `rank ${first.rank} and rank ${other.rank} start from ${what} (${hashes})`);
-      }
-    }
     const { resume } = this.#options;
-    if (resume && JSON.stringify(resume.tensors) !== JSON.stringify(first.ready.tensors)) {
-      return this.#fail(
-        "CHECKPOINT_MISMATCH",
-        "the checkpoint's tensors are not those of the config's model and optimizer: restore the config that the run was made with",
-      );
-    }
-    const probes = new Set(ready.map((each) => each.ready.probeHash));
-    const numericsNote =
-      probes.size > 1
-        ? "ranks compute different bits (numerics fingerprints differ): all stay equal, but the hash depends on who computed what"
-        : null;
-    if (numericsNote && this.#config?.numerics === "strict")
-      return this.#fail("NUMERICS_DIFFER", `numerics is "strict": ${numericsNote}`);
+    const start = agreeOnStart(ready, resume, this.#config?.numerics === "strict");
+    if ("code" in start) return this.#fail(start.code, start.message);
+    const { numericsNote } = start;
     this.#phase = "stepping";
     const firstStep = resume?.step ?? 0;
     this.#ledger = new StepLedger(firstStep);
@@ -483,5 +375,3 @@ const abort = (code: string, message: string): CoordinatorMessage => ({
   code,
   message: shorten(message, maxErrorChars),
 });
-
-const short = (hash: string): string => hash.slice(0, 12);

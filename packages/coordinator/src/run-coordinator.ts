@@ -13,15 +13,9 @@ import {
   type WorkerReady,
 } from "@ringmaster/protocol";
 import { type ControlLink, listenForWorkers, type WorkerListener } from "@ringmaster/transport";
-import {
-  type CheckpointFacts,
-  type Connection,
-  CoordinatorCore,
-  type CoordinatorEffect,
-  type CoordinatorInput,
-  type RunEvent,
-} from "./coordinator-core.ts";
+import { CoordinatorCore } from "./coordinator-core.ts";
 import { CoordinatorError } from "./coordinator-error.ts";
+import type { CheckpointFacts, Connection, CoordinatorEffect, CoordinatorInput, RunEvent } from "./coordinator-io.ts";
 
 export interface RunCoordinatorOptions {
   readonly ranks: number;
@@ -110,6 +104,7 @@ class CoordinatorShell {
         step: resume.step,
         progress: runProgressSchema.parse(resume.record.progress),
         totalBytes: [...resume.model, ...resume.optimizer].reduce((sum, { data }) => sum + data.byteLength, 0),
+        layoutHash: resume.record.layoutHash,
         tensors: { model: resume.model.map(shaped), optimizer: resume.optimizer.map(shaped) },
       },
     });

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { encodeControl, parseCoordinatorMessage, type WorkerMessage } from "@ringmaster/protocol";
 import fc from "fast-check";
 import t from "tap";
-import type { CoordinatorInput } from "../src/coordinator-core.ts";
+import type { CoordinatorInput } from "../src/coordinator-io.ts";
 import { connectionOf, type DrivenCore, gathering, preparing, resumeAt, stepping } from "./fixtures/core.ts";
 import { config, done, evaluated, hash, held, helloOf, readyWith, stateOf } from "./fixtures/messages.ts";
 

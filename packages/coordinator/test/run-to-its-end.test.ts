@@ -1,5 +1,5 @@
 import t from "tap";
-import type { CoordinatorEffect } from "../src/coordinator-core.ts";
+import type { CoordinatorEffect } from "../src/coordinator-io.ts";
 import {
   closedIn,
   connectionOf,

@@ -23,6 +23,9 @@ export async function readImage(path: string, [height, width, channels]: ImageSh
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     if (/missing/i.test(reason)) throw new DataError("FILE_MISSING", `expected a picture, found nothing at ${path}`);
-    throw new DataError("IMAGE_UNREADABLE", `${path}: expected a picture (PNG, JPEG, WebP, ...), found something else: ${reason}`);
+    throw new DataError(
+      "IMAGE_UNREADABLE",
+      `${path}: expected a picture (PNG, JPEG, WebP, ...), found something else: ${reason}`,
+    );
   }
 }

@@ -24,7 +24,6 @@ import {
   maxErrorChars,
   maxLabelChars,
   maxReasonChars,
-  maxSeats,
   maxStateBytes,
   maxTensorRank,
   maxTensors,
@@ -46,8 +45,6 @@ export const workerHelloSchema = record({
   /** What a gradient's bits depend on, apart from the probe that `WorkerReady` brings. */
   fingerprint: record({ backend: label(), backendVersion: label(), node: label(), cpu: label(), precision: label() }),
   threads: integer(1, maxThreads),
-  /** How many seats' buffers fit. */
-  maxSeats: integer(1, maxSeats),
   host: host(),
   pid: uint32(),
   /** Where its peers dial it; port 0 where it does not listen (a world of one). */

@@ -123,7 +123,6 @@ class WorkerShell {
         device,
         fingerprint,
         threads,
-        maxSeats: 1024,
         host: hostname(),
         pid: process.pid,
         ring: { host, port: this.#listener?.port ?? 0 },

@@ -1,7 +1,7 @@
 /**
  * A rank's loop as a state machine without I/O.
  *
- * Between two steps lies a boundary: the step is held, the optimizer has run, and what is due is done in a fixed order: hash, validation, checkpoint, test.
+ * Between two steps lies a boundary: the step is held, the optimizer has run, and what is due is done in a fixed order: validation, hash, checkpoint, test.
  * A validation is a round of the ring like a step, so every rank works through the same boundary and needs no word from the coordinator.
  *
  *     joining -> preparing -> ready -> stepping -> (boundary -> stepping)* -> finishing -> ended
@@ -285,8 +285,9 @@ export class WorkerCore {
 
 function tasksOf(due: Due, stopped: boolean): Task[] {
   const tasks: Task[] = [];
-  if (due.hash || stopped) tasks.push("hash");
   if (due.validation) tasks.push("validation");
+  // A checkpoint is recorded under the hash of what it holds, so the hash comes after what changes the state.
+  if (due.hash || stopped) tasks.push("hash");
   if (due.checkpoint || stopped) tasks.push("checkpoint");
   // A run that was stopped goes on another day; its test set is evaluated when it ends.
   if (due.end) tasks.push("test");

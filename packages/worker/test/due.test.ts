@@ -34,7 +34,7 @@ const cases = [
     due: nothing,
   },
   {
-    name: "at an epoch's end hash, validation and checkpoint",
+    name: "at an epoch's end validation, hash and checkpoint",
     done: 5,
     changes: {},
     due: { ...saved, validation: true },

@@ -45,16 +45,16 @@ const boundaries: readonly { rank: number; steps: readonly (readonly string[])[]
     steps: [
       ["WorkerHeld", "step 1 after update"],
       ["WorkerHeld", "update", "hash", "WorkerStateHash", "uploadState", "step 2"],
-      ["WorkerHeld", "update", "hash", "WorkerStateHash", "validation", "WorkerEvaluated", "uploadState", "step 3"],
+      ["WorkerHeld", "update", "validation", "WorkerEvaluated", "hash", "WorkerStateHash", "uploadState", "step 3"],
       ["WorkerHeld", "update", "hash", "WorkerStateHash", "uploadState", "step 4"],
       ["WorkerHeld", "step 5 after update"],
       [
         "WorkerHeld",
         "update",
-        "hash",
-        "WorkerStateHash",
         "validation",
         "WorkerEvaluated",
+        "hash",
+        "WorkerStateHash",
         "uploadState",
         "test",
         "WorkerEvaluated",
@@ -67,10 +67,10 @@ const boundaries: readonly { rank: number; steps: readonly (readonly string[])[]
     steps: [
       ["WorkerHeld", "step 1 after update"],
       ["WorkerHeld", "update", "hash", "WorkerStateHash", "step 2"],
-      ["WorkerHeld", "update", "hash", "WorkerStateHash", "validation", "step 3"],
+      ["WorkerHeld", "update", "validation", "hash", "WorkerStateHash", "step 3"],
       ["WorkerHeld", "update", "hash", "WorkerStateHash", "step 4"],
       ["WorkerHeld", "step 5 after update"],
-      ["WorkerHeld", "update", "hash", "WorkerStateHash", "validation", "test", "WorkerDone"],
+      ["WorkerHeld", "update", "validation", "hash", "WorkerStateHash", "test", "WorkerDone"],
     ],
   },
 ];
