@@ -10,7 +10,7 @@ import { TapOutput } from "./tap-output.mjs";
  */
 
 const shownLines = 120;
-const shownFailures = 10;
+const explainedFailures = 10;
 
 /** A tool that says yes or no. */
 export async function checkTool(say, name, command, args) {
@@ -86,15 +86,12 @@ async function checkTap(say, name, command, args, onLine = () => {}) {
 }
 
 /** A run of tap as a row: its assertions, and one failure more where it failed without one or never came to its count. */
-function rowOfTap(name, tap, endedWell, lines) {
+export function rowOfTap(name, tap, endedWell, lines) {
   const { passed, failed, skipped } = tap.counts ?? { passed: 0, failed: 0, skipped: 0 };
-  const output = tap.failures
-    .slice(0, shownFailures)
-    .flatMap(({ name: failure, details }) => [
-      `not ok: ${failure}`,
-      ...details.slice(0, shownLines / 3).map((line) => `    ${line}`),
-    ]);
-  if (tap.failures.length > shownFailures) output.push(`... and ${tap.failures.length - shownFailures} failures more`);
+  const output = tap.failures.flatMap(({ name: failure, details }, index) => [
+    `not ok: ${failure}`,
+    ...(index < explainedFailures ? details.slice(0, shownLines / 3).map((line) => `    ${line}`) : []),
+  ]);
 
   const isWhole = endedWell && passed + failed + skipped > 0 && !tap.bailedOut;
   const isUnexplained = !isWhole && failed === 0;

@@ -50,17 +50,18 @@ export async function installPackages(say) {
     const advice = unreachable
       ? "no network: npm could not reach its registry; check the connection or set a proxy, and run this again"
       : `npm ci ended with exit code ${code}; its output is above`;
-    throw new SetupError(advice, { lines: unreachable ? [] : lines });
+    throw new SetupError(advice, { lines: unreachable ? [] : lines.slice(0, 20) });
   }
   say(`npm packages: installed in ${seconds.toFixed(1)} s`);
 }
 
-/** `nx build` of all packages, unless nothing changed since the last time it went through. */
-export async function buildPackages(say, { always = false } = {}) {
+/** `nx build` of the command line and so of every package, unless nothing changed since; or, asked for `everything`, of what tests them too, always. */
+export async function buildPackages(say, { everything = false } = {}) {
   const inputs = fingerprintOfInputs();
-  if (!always && inputs === lastBuild() && everyPackageIsBuilt()) return say("build: already done");
-  say("build: nx run-many -t build");
-  const args = ["run-many", "-t", "build", "--output-style=static", "--parallel=2"];
+  if (!everything && inputs === lastBuild() && everyPackageIsBuilt()) return say("build: already done");
+  const what = everything ? [] : ["--projects=ringmaster"];
+  say(`build: nx ${["run-many", "-t", "build", ...what].join(" ")}`);
+  const args = ["run-many", "-t", "build", ...what, "--output-style=static", "--parallel=2"];
   const { code, seconds, lines } = await listenTo("nx", args, working(say, "build"));
   if (code !== 0)
     throw new SetupError(`the build failed (nx ended with exit code ${code}); its output is above`, { lines });

@@ -60,7 +60,7 @@ export class TapOutput {
     return [...this.#subtests.slice(0, depth), text].join(" > ");
   }
 
-  /** The YAML block under a result. @returns whether the line is part of one. */
+  /** The YAML block under a result, less the source, for `at` says where it is. @returns whether the line is part of one. */
   #readDiagnosis(line) {
     const diagnosis = this.#diagnosis;
     if (diagnosis === undefined) return false;
@@ -69,8 +69,13 @@ export class TapOutput {
       else this.#diagnosis = undefined;
       return diagnosis.state === "open";
     }
-    if (line === `${diagnosis.indent}...`) this.#diagnosis = undefined;
-    else diagnosis.failure.details.push(line.startsWith(diagnosis.indent) ? line.slice(diagnosis.indent.length) : line);
+    if (line === `${diagnosis.indent}...`) {
+      this.#diagnosis = undefined;
+      return true;
+    }
+    const detail = line.startsWith(diagnosis.indent) ? line.slice(diagnosis.indent.length) : line;
+    if (/^\S/.test(detail)) diagnosis.isSource = detail.startsWith("source:");
+    if (!diagnosis.isSource) diagnosis.failure.details.push(detail);
     return true;
   }
 }

@@ -1,4 +1,5 @@
 import t from "tap";
+import { rowOfTap } from "./checks.mjs";
 import { NxOutput } from "./nx-output.mjs";
 import { summarise } from "./summary.mjs";
 import { TapOutput } from "./tap-output.mjs";
@@ -80,7 +81,7 @@ t.test("failures are the assertions with their subtests' names and diagnoses, no
   t.same(readTap(mixedRun).failures, [
     {
       name: "test/a.test.ts > sums > one is two",
-      details: ["compare: ===", "source: |", "  not ok 7 - is text of a source", "diff: |", "  --- expected"],
+      details: ["compare: ===", "diff: |", "  --- expected"],
     },
     { name: "test/a.test.ts > nested > deeper > should be equivalent", details: ["diff: |", "  +++ actual"] },
     { name: "test/a.test.ts > nested > boom", details: ["stack: |", "  a stack"] },
@@ -151,6 +152,33 @@ t.test("nx's output falls apart into its projects, replayed ones included", asyn
   t.match(nx.projects.get("protocol"), { fromCache: false, tap: { counts: undefined } });
   t.same([...nx.failed], ["protocol:test", "worker:build"]);
 });
+
+const runs = [
+  { of: "that passed", text: "# { total: 2, pass: 2 }", endedWell: true, counts: { passed: 2, failed: 0 } },
+  { of: "with failures", text: "# { total: 2, pass: 1, fail: 1 }", endedWell: false, counts: { passed: 1, failed: 1 } },
+  {
+    of: "that ended badly after good tests",
+    text: "# { total: 2, pass: 2 }",
+    endedWell: false,
+    counts: { passed: 2, failed: 1 },
+  },
+  {
+    of: "that bailed out",
+    text: "Bail out! no\n# { total: 2, pass: 2 }",
+    endedWell: true,
+    counts: { passed: 2, failed: 1 },
+  },
+  { of: "that died", text: "TAP version 14\n    ok 1 - fine", endedWell: false, counts: { passed: 0, failed: 1 } },
+  { of: "that said nothing", text: "", endedWell: true, counts: { passed: 0, failed: 1 } },
+  { of: "without an assertion", text: "# { total: 0 }", endedWell: true, counts: { passed: 0, failed: 1 } },
+];
+for (const { of, text, endedWell, counts } of runs) {
+  t.test(`a run ${of} counts as it should`, async (t) => {
+    const found = rowOfTap("a", readTap(text), endedWell, text.split("\n"));
+    t.match(found, counts);
+    t.equal(found.output.length > 0, counts.failed > 0 && !text.includes("fail:"), "an unexplained failure says why");
+  });
+}
 
 const row = (values) => ({ name: "a", passed: 1, failed: 0, skipped: 0, seconds: 1, skips: [], output: [], ...values });
 

@@ -37,8 +37,8 @@ export interface Launch {
   interrupt(): void;
   /** The started process is gone, and all output is read. Fails after a generous time. */
   readonly ended: Promise<Ended>;
-  /** Nothing of the launch lives. */
-  gone(timeoutMs?: number): Promise<void>;
+  /** Everything of the launch is over in time: the started process and all others. Says who is left if not. */
+  goneWithin(timeoutMs: number): Promise<Ended>;
 }
 
 /** Starts `ringmaster ...args`. At the test's end whatever is left of it is killed. */
@@ -97,8 +97,13 @@ export function start(t: Test, args: readonly string[], { env = {}, cwd }: Start
     processes,
     interrupt: () => void process.kill(-pid, "SIGINT"),
     ended,
-    async gone(timeoutMs = patienceMs) {
-      await until(`the end of every process of: ${told()}`, () => processes().length === 0, timeoutMs);
+    async goneWithin(timeoutMs) {
+      const isGone = () => hasEnded && processes().length === 0;
+      await until("the end of all processes", isGone, timeoutMs).catch((error: Error) => {
+        const left = processes().map(({ pid, command }) => `${pid} ${command.slice(2).join(" ")}`);
+        throw new Error(`${error.message}; there are still ${left.join(" and ") || "open pipes"}: ${told()}`);
+      });
+      return ended;
     },
   };
 }
@@ -112,6 +117,16 @@ export async function succeed(t: Test, args: readonly string[], options?: StartO
   const ended = await run(t, args, options);
   if (ended.code === 0) return ended;
   throw new Error(`ringmaster ${args.join(" ")} ended with ${ended.code ?? ended.signal}:\n${ended.stderr}`);
+}
+
+/** Asserts how a command ended; what it said is shown if otherwise. */
+export function checkCode(t: Test, { code, signal: by, stderr }: Ended, expected: number): void {
+  t.equal(code, expected, `exit code ${expected}`, { signal: by, stderr });
+}
+
+/** An error is told in words, whatever it was. */
+export function checkNoStackTrace(t: Test, { stdout, stderr }: Ended): void {
+  t.notMatch(stdout + stderr, /^\s+at /m, "no stack trace");
 }
 
 function firstMatch(text: string, pattern: RegExp): RegExpExecArray | undefined {

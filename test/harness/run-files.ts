@@ -64,6 +64,10 @@ export function learning(run: string): MetricsRecord[] {
   return metrics(run).map((record) => Object.fromEntries(Object.entries(record).filter(([field]) => !timed(field))));
 }
 
+/** Without the tests that were made where a run was told to end before `step`: it was resumed later. */
+export const testedAtEnd = (run: string, step: number): MetricsRecord[] =>
+  learning(run).filter((record) => record["split"] !== "test" || record["step"] === step);
+
 export function entriesOf(folder: string): string[] {
   try {
     return readdirSync(folder);

@@ -1,7 +1,7 @@
 /** Waiting for what happens, never for luck: a test ends as soon as it happened, and says what it waited for when it did not. */
 
 /** Long enough for the slowest machine: only a failure takes so long. */
-export const patienceMs = 60_000;
+export const patienceMs = 90_000;
 
 const betweenLooksMs = 15;
 
