@@ -19,6 +19,8 @@ const withTools = {
 };
 
 const heartbeatMs = 15_000;
+/** How long a command may take to end after Ctrl-C: ringmaster gives a run 5 s. */
+const patienceMs = 6000;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: the escape character begins what is to be removed
 const terminalCodes = /\u001b\[[0-9;?]*[A-Za-z]/g;
 
@@ -52,6 +54,7 @@ export async function listenTo(command, args, { onLine = () => {}, onSilence = (
   }
   const code = await exitCode(child, "close");
   clearInterval(heartbeat);
+  if (code !== 0 && lines.length === 0) lines.push(`${command} ended with exit code ${code}, without a word`);
   return { code, seconds: seconds(), lines };
 }
 
@@ -59,20 +62,25 @@ export async function listenTo(command, args, { onLine = () => {}, onSilence = (
  * Runs a command on this terminal and returns its exit code.
  *
  * Ctrl-C reaches the command by itself, for a terminal tells the whole process group; here it only must not end us before the command
- * has shut down in its own way. Signals from elsewhere reach this process alone and are passed on.
+ * has shut down in its own way. Passing it on at once would tell the command twice, which means "at once, without saving". Where there is no
+ * terminal and the command still runs after its own patience, SIGINT came to this process alone, and is passed on.
  */
 export async function handOver(command, args, { cwd = root, env = process.env } = {}) {
   const child = spawn(command, args, { cwd, env, stdio: "inherit" });
-  const passOn = (signal) => {
-    if (signal === "SIGINT" && process.stdin.isTTY) return;
-    child.kill(signal);
+  let unheard;
+  const handlers = {
+    SIGINT: () => {
+      if (!process.stdin.isTTY) unheard ??= setTimeout(() => child.kill("SIGINT"), patienceMs);
+    },
+    SIGTERM: () => child.kill("SIGTERM"),
+    SIGHUP: () => child.kill("SIGHUP"),
   };
-  const signals = ["SIGINT", "SIGTERM", "SIGHUP"];
-  for (const signal of signals) process.on(signal, passOn);
+  for (const [signal, handler] of Object.entries(handlers)) process.on(signal, handler);
   try {
     return await exitCode(child, "exit");
   } finally {
-    for (const signal of signals) process.off(signal, passOn);
+    clearTimeout(unheard);
+    for (const [signal, handler] of Object.entries(handlers)) process.off(signal, handler);
   }
 }
 

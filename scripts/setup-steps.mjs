@@ -43,7 +43,11 @@ export async function installPackages(say) {
   if (installed >= modifiedMs("package-lock.json")) return say("npm packages: already here");
   await requirePip();
   say("npm packages: npm ci (about half a minute)");
-  const { code, seconds, lines } = await listenTo("npm", ["ci", "--no-progress"], working(say, "npm ci"));
+  const { code, seconds, lines } = await listenTo(
+    "npm",
+    ["ci", "--no-progress", "--fetch-retry-mintimeout=1000"],
+    working(say, "npm ci"),
+  );
   if (code === 127) throw new SetupError("expected npm next to node, found no such command: reinstall Node with npm");
   if (code !== 0) {
     const unreachable = lines.some((line) => /\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|ENETUNREACH)\b/.test(line));

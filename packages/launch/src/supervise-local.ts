@@ -6,6 +6,7 @@
  * however it dies.
  */
 import { type ChildProcess, spawn } from "node:child_process";
+import { createSignalCount, describeStop } from "./signals.ts";
 import type { SupervisedMessage, SupervisorMessage } from "./supervised-channel.ts";
 
 export interface LocalLaunch {
@@ -81,13 +82,16 @@ export async function superviseLocal(launch: LocalLaunch): Promise<number> {
     worker.once("error", (error) => launch.onNotice(`worker ${index} could not be started: ${error.message}`));
   };
 
-  const stop = () => {
-    stops++;
+  const count = createSignalCount();
+  const stop = (signal: NodeJS.Signals) => {
+    const times = count();
+    if (times === 0) return;
+    stops = times;
     if (stops > 1) {
       launch.onNotice("ending at once; the last checkpoint on disk is the newest");
       return killAll();
     }
-    const message: SupervisorMessage = { type: "stop", reason: "stopped by Ctrl-C" };
+    const message: SupervisorMessage = { type: "stop", reason: describeStop(signal) };
     if (coordinator.connected) coordinator.send(message);
     stopTimer = setTimeout(() => {
       launch.onNotice(

@@ -1,4 +1,5 @@
 /** A child's side of the channel to its supervisor. Without a supervisor the process listens to signals itself. */
+import { createSignalCount, describeStop } from "./signals.ts";
 
 /** Child to supervisor. */
 export type SupervisedMessage = { readonly type: "listening"; readonly url: string; readonly logFile: string };
@@ -20,7 +21,7 @@ export interface Shutdown {
 const orphanMs = 4000;
 
 /**
- * Where this process hears that it should stop: from its supervisor, else from SIGINT and SIGTERM; a second signal exits at once with 130. When the
+ * Where this process hears that it should stop: from its supervisor alone where it has one (signals reach the whole group), else from SIGINT and SIGTERM; a second signal exits at once with 130. When the
  * supervisor is gone, a coordinator stops its run, and a worker waits a little for that and then exits.
  */
 export function listenForShutdown(role: "coordinator" | "worker"): Shutdown {
@@ -34,16 +35,16 @@ export function listenForShutdown(role: "coordinator" | "worker"): Shutdown {
     else setTimeout(() => process.exit(1), orphanMs).unref();
   };
   const ignore = () => {};
-  let signals = 0;
+  const count = createSignalCount();
   const onSignal = (signal: NodeJS.Signals) => {
-    if (++signals > 1) process.exit(130);
-    stop.abort(signal === "SIGINT" ? "stopped by Ctrl-C" : `stopped by ${signal}`);
+    const times = count();
+    if (times > 1) process.exit(130);
+    if (times === 1) stop.abort(describeStop(signal));
   };
   if (isSupervised) {
     process.on("message", onMessage);
     process.on("disconnect", onDisconnect);
-    process.on("SIGINT", ignore);
-    process.on("SIGTERM", onSignal);
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, ignore);
   } else {
     process.on("SIGINT", onSignal);
     process.on("SIGTERM", onSignal);
@@ -55,9 +56,7 @@ export function listenForShutdown(role: "coordinator" | "worker"): Shutdown {
     release() {
       process.off("message", onMessage);
       process.off("disconnect", onDisconnect);
-      process.off("SIGINT", ignore);
-      process.off("SIGINT", onSignal);
-      process.off("SIGTERM", onSignal);
+      for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, ignore).off(signal, onSignal);
       if (isSupervised && process.connected) process.disconnect();
     },
   };

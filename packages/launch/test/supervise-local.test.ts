@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import t from "tap";
 import { type LocalLaunch, superviseLocal } from "../src/index.ts";
+import { createSignalCount } from "../src/signals.ts";
 
 /**
  * A program that plays a coordinator or a worker by its first argument. It speaks the supervisor's channel itself, so that these tests are about the supervisor
@@ -82,7 +83,7 @@ t.test("a worker that cannot join ends the launch with its own exit code", async
 
 t.test("the first Ctrl-C asks the coordinator to stop", async (t) => {
   const { code, pids } = await play("waits", "patient", 1, (lines) => {
-    if (lines.some((line) => line.includes("pid"))) process.emit("SIGINT");
+    if (lines.some((line) => line.includes("pid"))) process.emit("SIGINT", "SIGINT");
   });
   t.equal(code, 130);
   t.notOk(pids.some(isAlive));
@@ -91,10 +92,20 @@ t.test("the first Ctrl-C asks the coordinator to stop", async (t) => {
 t.test("the second Ctrl-C ends everything at once", async (t) => {
   const { code, lines, pids } = await play("deaf", "patient", 1, (seen) => {
     if (!seen.at(-1)?.includes("pid")) return;
-    process.emit("SIGINT");
-    process.emit("SIGINT");
+    process.emit("SIGINT", "SIGINT");
+    setTimeout(() => process.emit("SIGINT", "SIGINT"), 400);
   });
   t.equal(code, 130);
   t.match(lines.at(-1), /at once/);
   t.notOk(pids.some(isAlive));
+});
+
+t.test("signals within a moment are one: npm passes Ctrl-C on to a child that has heard it already", async (t) => {
+  let nowMs = 0;
+  const count = createSignalCount(() => nowMs);
+  t.same([count(), count()], [1, 0]);
+  nowMs = 299;
+  t.equal(count(), 0);
+  nowMs = 600;
+  t.equal(count(), 2);
 });

@@ -11,11 +11,13 @@ import { addSetup } from "./commands/setup.ts";
 import { addTrain } from "./commands/train.ts";
 import { addWorker } from "./commands/worker.ts";
 import { exitCodeOf, exitCodes, explainError } from "./exit-codes.ts";
+import { UsageError } from "./usage-error.ts";
 
 const program = new Command("ringmaster")
   .description("Distributed data-parallel training: the same bits for any world.")
   .version(version())
-  .showHelpAfterError("(--help shows what is possible)")
+  // Told by `tell`, like every error.
+  .configureOutput({ outputError: () => {} })
   .exitOverride();
 
 const exit = (code: number) => {
@@ -57,11 +59,17 @@ try {
 
 /** One line, never a stack trace. */
 function tell(error: unknown): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
-  const { code, message } = explainError(error);
+  if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.done;
+  // No command: the help was shown.
+  if (error instanceof CommanderError && error.code === "commander.help") return exitCodes.usage;
+  const { code, message } = explainError(error instanceof CommanderError ? badOption(error) : error);
   process.stderr.write(`ringmaster: ${message} [${code}]\n`);
   if (process.env["RINGMASTER_DEBUG"] && error instanceof Error) process.stderr.write(`${error.stack}\n`);
   return exitCodeOf(code);
+}
+
+function badOption({ message }: CommanderError): UsageError {
+  return new UsageError("BAD_OPTION", `${message.replace(/^error: /, "")}; --help shows what is possible`);
 }
 
 function version(): string {

@@ -25,6 +25,3 @@ export function readTail(source: Float32Array): Tail {
   const [loss = 0, correct = 0, samples = 0, plan = 0, a = 0, b = 0, c = 0, d = 0] = source;
   return { loss, correct, samples, plan, receipt: [a, b, c, d] };
 }
-
-/** Offset of the plan word: the rank writes it last, when the plan that it knows is final for the step. */
-export const planField = 3;

@@ -111,7 +111,7 @@ function captureOn(
   return { captured, rewrites };
 }
 
-export function countCorrect(logits: tf.Tensor2D, labels: tf.Tensor1D): tf.Tensor {
+function countCorrect(logits: tf.Tensor2D, labels: tf.Tensor1D): tf.Tensor {
   return tf.sum(tf.cast(tf.equal(tf.argMax(logits, 1), labels), "float32"));
 }
 

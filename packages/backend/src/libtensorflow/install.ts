@@ -97,6 +97,14 @@ function run(command: string, args: readonly string[], options: InstallOptions):
     });
     child.once("close", (code, signal) => {
       if (code === 0) return resolve();
+      if (/NewConnectionError|Temporary failure in name resolution|Network is unreachable/.test(said)) {
+        return reject(
+          new BackendError(
+            "SETUP_FAILED",
+            "no network: pip could not reach its package index; connect and run the command again",
+          ),
+        );
+      }
       const lastLine = said.trim().split("\n").at(-1) ?? "";
       const how = signal ? `was ended by ${signal}` : `ended with exit code ${code}`;
       reject(new BackendError("SETUP_FAILED", `${command} ${args.slice(0, 3).join(" ")} ${how}: ${lastLine}`));

@@ -33,7 +33,7 @@ export const threadsOption = () =>
   );
 export const deviceOption = () =>
   new Option("--device <device>", "what trains; gpu is an error where there is none").choices(["auto", "cpu", "gpu"]);
-export const runsOption = () => new Option("--runs <dir>", "folder of all runs").default("runs");
+const runsOption = () => new Option("--runs <dir>", "folder of all runs").default("runs");
 export const ranksOption = (description: string) => new Option("--ranks <n>", description).argParser(integer(1, 1024));
 export const portOption = () =>
   new Option("--port <port>", "where workers connect; 0: any free port").argParser(integer(0, 65_535));

@@ -26,7 +26,7 @@ export function addResume(program: Command, exit: (code: number) => void): void 
     .action(async (run: string, options: ResumeOptions) => exit(await resume(run, options)));
 }
 
-export const maxStepsOption = () =>
+const maxStepsOption = () =>
   new Option("--max-steps <n>", "end the run after so many steps").argParser(integer(1, 2 ** 32 - 1));
 
 async function resume(runFolder: string, options: ResumeOptions): Promise<number> {
