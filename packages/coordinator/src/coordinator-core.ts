@@ -11,6 +11,7 @@ import {
   maxErrorChars,
   type RunConfig,
   shorten,
+  type WorkerEvaluated,
   type WorkerHello,
   type WorkerMessage,
   type WorkerReady,
@@ -45,6 +46,8 @@ export class CoordinatorCore {
   #ledger = new StepLedger(0);
   readonly #agreement = new StateAgreement();
   #savedStep: number | null;
+  /** Evaluations of steps that are not committed yet: another rank's word of the step may come later, over its own connection. */
+  readonly #evaluated: WorkerEvaluated[] = [];
   #stopReason: string | null = null;
   #broken: { readonly message: string; readonly code: string; readonly untilMs: Millis } | undefined;
   #tickedMs: Millis | undefined;
@@ -114,7 +117,8 @@ export class CoordinatorCore {
       case "WorkerHeld":
         return this.#held(member, message);
       case "WorkerEvaluated":
-        return [{ type: "event", event: { type: "evaluated", step: message.step, evaluation: message.evaluation } }];
+        this.#evaluated.push(message);
+        return this.#evaluationsUpTo(this.#ledger.committed);
       case "WorkerStateHash":
         return this.#compared(
           message.step,
@@ -223,9 +227,18 @@ export class CoordinatorCore {
   }
 
   #held(member: Member, message: Extract<WorkerMessage, { type: "WorkerHeld" }>): CoordinatorEffect[] {
-    return this.#ledger
-      .held(member.rank, message, this.#members.size)
-      .map((report) => ({ type: "event", event: { type: "committed", ...report } }));
+    const reports = this.#ledger.held(member.rank, message, this.#members.size);
+    return reports.flatMap((report): CoordinatorEffect[] => [
+      { type: "event", event: { type: "committed", ...report } },
+      ...this.#evaluationsUpTo(report.step),
+    ]);
+  }
+
+  #evaluationsUpTo(committed: number): CoordinatorEffect[] {
+    const due = this.#evaluated.findIndex(({ step }) => step > committed);
+    return this.#evaluated
+      .splice(0, due < 0 ? this.#evaluated.length : due)
+      .map(({ step, evaluation }) => ({ type: "event", event: { type: "evaluated", step, evaluation } }));
   }
 
   #compared(step: number, differ: Disagreement | null): CoordinatorEffect[] {

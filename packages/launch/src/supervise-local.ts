@@ -33,94 +33,125 @@ export interface CoordinatorAddress {
 /** How long the coordinator may take to notice the end of a worker. */
 const noticeMs = 2000;
 
-/** Runs a launch to its end. @returns the coordinator's exit code; 130 when it was ended by a second Ctrl-C. */
+/** Runs a launch to its end. @returns the coordinator's exit code; 130 when it was ended by Ctrl-C; a worker's own when it could not even join. */
 export async function superviseLocal(launch: LocalLaunch): Promise<number> {
-  const { graceMs = 5000 } = launch;
-  const children: ChildProcess[] = [];
-  let stops = 0;
-  let stopTimer: NodeJS.Timeout | undefined;
-
-  const [command, ...program] = launch.program;
-  const start = (args: readonly string[], stdout: "inherit" | "pipe"): ChildProcess => {
-    const child = spawn(command, [...program, ...args], {
-      stdio: ["ignore", stdout, stdout, "ipc"],
-      env: { ...process.env, ...launch.env },
-    });
-    children.push(child);
-    return child;
-  };
-  const isRunning = (child: ChildProcess) => child.exitCode === null && child.signalCode === null;
-  const killAll = () => {
-    for (const child of children) if (isRunning(child)) child.kill("SIGKILL");
-  };
-
-  const coordinator = start(launch.coordinatorArgs, "inherit");
-  const coordinatorExit = exitOf(coordinator);
-  coordinator.on("message", (message: SupervisedMessage) => {
-    if (message.type !== "listening") return;
-    for (let index = 0; index < launch.workers; index++) startWorker(index, message);
-  });
-  // A worker that dies while it trains is the coordinator's to notice; one that cannot even join is ours.
-  let failure: number | undefined;
-  const onWorkerExit = (index: number, code: number | null) => {
-    if (code === 0 || failure !== undefined) return;
-    failure = code ?? 1;
-    setTimeout(() => {
-      if (!isRunning(coordinator)) return;
-      const message: SupervisorMessage = {
-        type: "stop",
-        reason: `worker ${index} ended with ${code === null ? "a signal" : `exit code ${code}`}`,
-      };
-      if (coordinator.connected) coordinator.send(message);
-      setTimeout(killAll, graceMs).unref();
-    }, noticeMs).unref();
-  };
-  const startWorker = (index: number, address: CoordinatorAddress) => {
-    const worker = start(launch.workerArgs(address, index), "pipe");
-    for (const stream of [worker.stdout, worker.stderr]) relayLines(stream, (line) => launch.onOutput(index, line));
-    worker.once("exit", (code) => onWorkerExit(index, code));
-    worker.once("error", (error) => launch.onNotice(`worker ${index} could not be started: ${error.message}`));
-  };
-
-  const count = createSignalCount();
-  const stop = (signal: NodeJS.Signals) => {
-    const times = count();
-    if (times === 0) return;
-    stops = times;
-    if (stops > 1) {
-      launch.onNotice("ending at once; the last checkpoint on disk is the newest");
-      return killAll();
-    }
-    const message: SupervisorMessage = { type: "stop", reason: describeStop(signal) };
-    if (coordinator.connected) coordinator.send(message);
-    stopTimer = setTimeout(() => {
-      launch.onNotice(
-        `the run did not stop within ${graceMs / 1000} s and is ended; the last checkpoint on disk is the newest`,
-      );
-      killAll();
-    }, graceMs);
-  };
-  process.on("SIGINT", stop);
-  process.on("SIGTERM", stop);
+  const supervisor = new LocalSupervisor(launch);
+  const stop = (signal: NodeJS.Signals) => supervisor.stop(signal);
+  // Before there are children: a Ctrl-C may come at any time.
+  process.on("SIGINT", stop).on("SIGTERM", stop);
   try {
-    const code = await coordinatorExit;
-    // Workers end with the coordinator, by themselves.
-    const patience = setTimeout(killAll, graceMs);
-    await Promise.all(children.filter(isRunning).map(exitOf));
-    clearTimeout(patience);
-    if (stops === 0 && failure !== undefined && code !== 0) return code === 130 || code === null ? failure : code;
-    return code ?? (stops > 0 ? 130 : 1);
+    return await supervisor.run();
   } finally {
-    clearTimeout(stopTimer);
-    process.off("SIGINT", stop);
-    process.off("SIGTERM", stop);
-    killAll();
+    process.off("SIGINT", stop).off("SIGTERM", stop);
+    supervisor.killAll();
   }
+}
+
+class LocalSupervisor {
+  readonly #launch: LocalLaunch;
+  readonly #graceMs: number;
+  readonly #countSignal = createSignalCount();
+  readonly #workers: ChildProcess[] = [];
+  readonly #timers: NodeJS.Timeout[] = [];
+  #coordinator: ChildProcess | undefined;
+  #stops = 0;
+  /** The first exit code with which a worker ended before its coordinator. */
+  #failure: number | undefined;
+
+  constructor(launch: LocalLaunch) {
+    this.#launch = launch;
+    this.#graceMs = launch.graceMs ?? 5000;
+  }
+
+  async run(): Promise<number> {
+    const coordinator = this.#start(this.#launch.coordinatorArgs, "inherit");
+    this.#coordinator = coordinator;
+    coordinator.on("message", (message: SupervisedMessage) => {
+      if (message.type !== "listening") return;
+      for (let index = 0; index < this.#launch.workers; index++) this.#startWorker(index, message);
+    });
+    const code = await exitOf(coordinator);
+    if (coordinator.signalCode !== null && this.#stops === 0) {
+      this.#launch.onNotice(
+        `the coordinator was ended by ${coordinator.signalCode}; its run can be resumed from its last checkpoint`,
+      );
+    }
+    // Most workers have heard; one that is still on its way to the coordinator has not.
+    for (const worker of this.#workers) tell(worker, "the coordinator has ended");
+    this.#later(this.#graceMs, () => this.killAll());
+    await Promise.all(this.#workers.map(exitOf));
+    for (const timer of this.#timers) clearTimeout(timer);
+    if (this.#stops > 0) return code ?? 130;
+    const isOurStop = code === 130 || code === null;
+    return isOurStop ? (this.#failure ?? code ?? 1) : code;
+  }
+
+  /** The first signal stops the run in order, the second ends everything. */
+  stop(signal: NodeJS.Signals): void {
+    const times = this.#countSignal();
+    if (times === 0) return;
+    this.#stops = times;
+    if (times > 1) {
+      this.#launch.onNotice("ending at once; the last checkpoint on disk is the newest");
+      return this.killAll();
+    }
+    tell(this.#coordinator, describeStop(signal));
+    this.#later(this.#graceMs, () => {
+      const seconds = this.#graceMs / 1000;
+      this.#launch.onNotice(
+        `the run did not stop within ${seconds} s and is ended; the last checkpoint on disk is the newest`,
+      );
+      this.killAll();
+    });
+  }
+
+  killAll(): void {
+    for (const child of [this.#coordinator, ...this.#workers]) if (child && isRunning(child)) child.kill("SIGKILL");
+  }
+
+  #start(args: readonly string[], output: "inherit" | "pipe"): ChildProcess {
+    const [command, ...program] = this.#launch.program;
+    return spawn(command, [...program, ...args], {
+      stdio: ["ignore", output, output, "ipc"],
+      env: { ...process.env, ...this.#launch.env },
+    });
+  }
+
+  #startWorker(index: number, address: CoordinatorAddress): void {
+    const { workerArgs, onOutput, onNotice } = this.#launch;
+    const worker = this.#start(workerArgs(address, index), "pipe");
+    this.#workers.push(worker);
+    for (const stream of [worker.stdout, worker.stderr]) relayLines(stream, (line) => onOutput(index, line));
+    worker.once("exit", (code) => this.#workerEnded(index, code));
+    worker.once("error", (error) => onNotice(`worker ${index} could not be started: ${error.message}`));
+  }
+
+  /** A worker that dies while it trains is the coordinator's to notice; one that cannot even join is ours. */
+  #workerEnded(index: number, code: number | null): void {
+    if (code === 0 || this.#failure !== undefined) return;
+    this.#failure = code ?? 1;
+    this.#later(noticeMs, () => {
+      tell(this.#coordinator, `worker ${index} ended with ${code === null ? "a signal" : `exit code ${code}`}`);
+      this.#later(this.#graceMs, () => this.killAll());
+    });
+  }
+
+  #later(ms: number, action: () => void): void {
+    this.#timers.push(setTimeout(action, ms));
+  }
+}
+
+const isRunning = (child: ChildProcess): boolean => child.exitCode === null && child.signalCode === null;
+
+function tell(child: ChildProcess | undefined, reason: string): void {
+  const message: SupervisorMessage = { type: "stop", reason };
+  // One that is just ending does not hear it.
+  if (child?.connected && isRunning(child)) child.send(message, () => {});
 }
 
 function exitOf(child: ChildProcess): Promise<number | null> {
   return new Promise((resolve) => {
-    if (child.exitCode !== null || child.signalCode !== null) return resolve(child.exitCode);
+    if (!isRunning(child)) return resolve(child.exitCode);
     child.once("exit", (code) => resolve(code));
     child.once("error", () => resolve(1));
   });

@@ -4,6 +4,7 @@ import { loadDefinition } from "@ringmaster/training";
 import { dialCoordinator } from "@ringmaster/transport";
 import { type Command, Option } from "commander";
 import { pino } from "pino";
+import { exitCodes } from "../exit-codes.ts";
 import { openDevice, work } from "../run/work.ts";
 import { UsageError } from "../usage-error.ts";
 import { defaultThreads, deviceOption, threadsOption } from "./options.ts";
@@ -48,6 +49,10 @@ async function joinRun(config: string, options: WorkerCommandOptions): Promise<n
     const link = await dialCoordinator({ url: join, token, signal: shutdown.stop });
     const end = await work({ link, loaded, dataset, opened, threads, token, ringHost, log, signal: shutdown.stop });
     return end.exitCode;
+  } catch (error) {
+    // Whoever asked it to stop knows why.
+    if (shutdown.stop.aborted) return exitCodes.interrupted;
+    throw error;
   } finally {
     shutdown.release();
   }

@@ -98,7 +98,8 @@ export async function leadRun(options: LeadOptions): Promise<number> {
                 shutdown.tell({ type: "listening", url, logFile: resolve(logFile) });
                 if (!shutdown.isSupervised) {
                   console.say(`waiting for ${ranks} workers; start each with`);
-                  console.say(`  RINGMASTER_TOKEN=${token} npx ringmaster worker ${loaded.path} --join ${url}`);
+                  // On the terminal alone: a token does not belong in a log.
+                  console.print(`  RINGMASTER_TOKEN=${token} npx ringmaster worker ${loaded.path} --join ${url}`);
                 }
               },
             },

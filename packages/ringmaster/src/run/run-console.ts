@@ -79,8 +79,12 @@ export class RunConsole {
     this.#step = options.resumed?.step ?? 0;
   }
 
-  say(line: string): void {
+  print(line: string): void {
     this.#progress.log(line);
+  }
+
+  say(line: string): void {
+    this.print(line);
     this.#options.log.info(line);
   }
 
