@@ -45,6 +45,8 @@ export function listenForShutdown(role: "coordinator" | "worker"): Shutdown {
     process.on("message", onMessage);
     process.on("disconnect", onDisconnect);
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, ignore);
+    // It may have gone while this process was starting.
+    if (!process.connected) onDisconnect();
   } else {
     process.on("SIGINT", onSignal);
     process.on("SIGTERM", onSignal);

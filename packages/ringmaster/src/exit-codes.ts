@@ -39,6 +39,7 @@ const usageCodes = new Set([
   "DEVICE_UNAVAILABLE",
   "RUN_EXISTS",
   "RUN_NAME_INVALID",
+  "UNREADABLE",
   "UNWRITABLE",
   "PORT_TAKEN",
   "BAD_ADDRESS",

@@ -1,7 +1,9 @@
 import { hostname } from "node:os";
+import { CoordinatorError } from "@ringmaster/coordinator";
 import { listenForShutdown } from "@ringmaster/launch";
 import { loadDefinition } from "@ringmaster/training";
 import { dialCoordinator } from "@ringmaster/transport";
+import type { WorkerLog } from "@ringmaster/worker";
 import { type Command, Option } from "commander";
 import { pino } from "pino";
 import { exitCodes } from "../exit-codes.ts";
@@ -27,8 +29,19 @@ export function addWorker(program: Command, exit: (code: number) => void): void 
     .addOption(threadsOption())
     .addOption(deviceOption())
     .addOption(new Option("--ring-host <host>", "this machine's address for the other ranks").default("127.0.0.1"))
-    .addOption(new Option("--log <file>", "append JSON log lines to a file instead of showing them on stderr"))
+    .addOption(new Option("--log <file>", "append JSON log lines to a file instead of saying on stderr what happens"))
     .action(async (config: string, options: WorkerCommandOptions) => exit(await joinRun(config, options)));
+}
+
+const onStderr: WorkerLog = {
+  info: (fields, message) =>
+    process.stderr.write(`${message}${"seats" in fields ? ` on seats ${String(fields.seats)}` : ""}\n`),
+  error: () => {},
+};
+
+function inFile(file: string): WorkerLog {
+  const base = { role: "worker", host: hostname(), pid: process.pid };
+  return pino({ base }, pino.destination({ dest: file, append: true, sync: true }));
 }
 
 async function joinRun(config: string, options: WorkerCommandOptions): Promise<number> {
@@ -36,11 +49,7 @@ async function joinRun(config: string, options: WorkerCommandOptions): Promise<n
   if (!token)
     throw new UsageError("TOKEN_MISSING", "expected the run's token in RINGMASTER_TOKEN (the coordinator prints it)");
   const shutdown = listenForShutdown("worker");
-  const destination =
-    options.log === undefined
-      ? pino.destination({ dest: 2, sync: true })
-      : pino.destination({ dest: options.log, append: true, sync: true });
-  const log = pino({ base: { role: "worker", host: hostname(), pid: process.pid } }, destination);
+  const log = options.log === undefined ? onStderr : inFile(options.log);
   try {
     const overrides = options.device === undefined ? [] : [{ path: "device", value: options.device }];
     const loaded = await loadDefinition(config, overrides);
@@ -48,6 +57,9 @@ async function joinRun(config: string, options: WorkerCommandOptions): Promise<n
     const opened = await openDevice(loaded);
     const link = await dialCoordinator({ url: join, token, signal: shutdown.stop });
     const end = await work({ link, loaded, dataset, opened, threads, token, ringHost, log, signal: shutdown.stop });
+    // Who watches the worker itself is told why it ended; a supervisor's user hears it from the coordinator.
+    if (end.exitCode === exitCodes.failed && options.log === undefined)
+      throw new CoordinatorError(end.code, end.message);
     return end.exitCode;
   } catch (error) {
     // Whoever asked it to stop knows why.
