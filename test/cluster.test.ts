@@ -85,6 +85,7 @@ t.test("a worker too many is refused, and the run goes on", async (t) => {
   const refused = await startWorker(t, smallConfig, door).ended;
   checkCode(t, refused, 1);
   t.match(refused.stderr, /RUN_FULL/);
+  await coordinator.line(/^epoch /);
   coordinator.interrupt();
   checkCode(t, await coordinator.ended, 130);
   for (const worker of workers) checkCode(t, await worker.ended, 0);

@@ -13,7 +13,7 @@ export default defineTraining({
     tf.sequential({
       layers: [
         tf.layers.conv2d({ inputShape: imageShape, filters: 32, kernelSize: 5, padding: "same", activation: "relu" }),
-        tf.layers.conv2d({ filters: 64, kernelSize: 5, strides: 2, padding: "same", activation: "relu" }),
+        tf.layers.conv2d({ filters: 64, kernelSize: 13, strides: 2, padding: "same", activation: "relu" }),
         tf.layers.globalAveragePooling2d({}),
         tf.layers.dense({ units: classes }),
       ],

@@ -108,7 +108,7 @@ t.test("Math.random is JavaScript's again after a model was built, and after one
       build(() => {
         throw new RangeError("the user's");
       }),
-    new RangeError("the user's"),
+    { code: "MODEL_UNSUPPORTED", message: /the config's function threw: the user's/ },
   );
   t.equal(Math.random, random);
 });

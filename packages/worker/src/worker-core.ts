@@ -159,7 +159,7 @@ export class WorkerCore {
       case "CoordinatorFinish":
         return this.#end(0, "FINISHED", message.reason);
       case "CoordinatorAbort":
-        return this.#end(1, message.code, message.message);
+        return this.#end(message.code === "STOPPED" ? 130 : 1, message.code, message.message);
       case "CoordinatorSaved":
       case "CoordinatorHeartbeat":
         return [];
