@@ -34,5 +34,4 @@ export {
   visits,
   worldSize,
 } from "./schedule.ts";
-export { createSharedMemory, type SharedMemory } from "./shared-memory.ts";
 export { loadSumKernels, type SumKernels } from "./sum-kernels.ts";

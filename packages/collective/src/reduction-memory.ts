@@ -5,12 +5,11 @@
 import { CollectiveError } from "./collective-error.ts";
 import { type BucketLayout, chunkAt, chunkRange, flatFloats } from "./layout.ts";
 import { foldOrder } from "./schedule.ts";
-import type { SharedMemory } from "./shared-memory.ts";
 import type { SumKernels } from "./sum-kernels.ts";
 
 /** Flat buffers of the layout in one shared memory; offsets are bytes, multiples of 64. The caller owns them. */
 export interface ReductionMemory {
-  readonly memory: SharedMemory;
+  readonly memory: WebAssembly.Memory;
   /** The flat buffer of one of this rank's seats (numbered as in the seating). */
   seatOffset(seat: number): number;
   /** The flat buffer in which rounds of this parity are reduced. */

@@ -3,7 +3,6 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { CollectiveError } from "./collective-error.ts";
-import { type SharedMemory, webAssembly } from "./shared-memory.ts";
 
 /** Addresses are bytes in the memory, multiples of 4; `floats` is any number, 0 included. Regions are equal or do not overlap. */
 export interface SumKernels {
@@ -15,15 +14,15 @@ export interface SumKernels {
   copy(dst: number, src: number, floats: number): void;
 }
 
-let compiled: object | undefined; // one module a thread, however many memories
+let compiled: WebAssembly.Module | undefined; // one module a thread, however many memories
 
 /**
  * The kernels over `memory`, which must be shared. Synchronous: a module of half a kilobyte.
  * @throws CollectiveError `KERNELS_MISSING` where the package was not built.
  */
-export function loadSumKernels(memory: SharedMemory): SumKernels {
+export function loadSumKernels(memory: WebAssembly.Memory): SumKernels {
   compiled ??= compile();
-  const { add, sum, copy } = new webAssembly.Instance(compiled, { env: { memory } }).exports;
+  const { add, sum, copy } = new WebAssembly.Instance(compiled, { env: { memory } }).exports;
   const kernels = { add, sum, copy };
   if (!isSumKernels(kernels))
     throw new CollectiveError(
@@ -33,7 +32,7 @@ export function loadSumKernels(memory: SharedMemory): SumKernels {
   return kernels;
 }
 
-function compile(): object {
+function compile(): WebAssembly.Module {
   const file = kernelsFile();
   let binary: Uint8Array;
   try {
@@ -43,7 +42,7 @@ function compile(): object {
       cause,
     });
   }
-  return new webAssembly.Module(binary);
+  return new WebAssembly.Module(Uint8Array.from(binary));
 }
 
 /** This file runs from src/ and from dist/src/; the kernels lie in dist/kernels/ of the package in both cases. */

@@ -1,8 +1,8 @@
 import t from "tap";
-import { createSharedMemory } from "../src/shared-memory.ts";
 import { loadSumKernels } from "../src/sum-kernels.ts";
 import { roughFloats, seeded } from "./fixtures/random.ts";
 import { sameBits } from "./fixtures/seat-order.ts";
+import { createSharedMemory } from "./fixtures/shared-memory.ts";
 
 const memory = createSharedMemory(65536);
 const kernels = loadSumKernels(memory);

@@ -3,11 +3,6 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { TrainingError } from "./training-error.ts";
 
-/** The part of a `WebAssembly.Memory` made with `shared: true` that the kernels are checked against. */
-export interface SharedWasmMemory {
-  readonly buffer: ArrayBufferLike;
-}
-
 /**
  * Optimizer steps over one shared memory (source: `kernels/optimizers.ts`).
  *
@@ -44,17 +39,8 @@ export interface OptimizerKernels {
   ): void;
 }
 
-// TypeScript declares WebAssembly in lib.dom only, whose other globals a Node program does not have.
-declare const WebAssembly: {
-  readonly Module: new (bytes: Uint8Array) => object;
-  readonly Instance: new (
-    module: object,
-    imports: { env: { memory: SharedWasmMemory } },
-  ) => { readonly exports: Readonly<Record<string, unknown>> };
-};
-
 /** Compiled once a thread; a memory then only costs an instance. */
-let compiled: object | undefined;
+let compiled: WebAssembly.Module | undefined;
 
 /**
  * Compiles the optimizer kernels, synchronously, over `memory`. Instances in several threads may share one memory.
@@ -63,14 +49,14 @@ let compiled: object | undefined;
  * @throws TrainingError `MEMORY_NOT_SHARED`; `KERNELS_MISSING` if the package has not been built; `KERNELS_MISMATCH` if what was built is
  * of another version.
  */
-export function loadOptimizerKernels(memory: SharedWasmMemory): OptimizerKernels {
+export function loadOptimizerKernels(memory: WebAssembly.Memory): OptimizerKernels {
   if (!(memory.buffer instanceof SharedArrayBuffer)) {
     throw new TrainingError(
       "MEMORY_NOT_SHARED",
       "loadOptimizerKernels: expected a shared memory, found a private one: make it with new WebAssembly.Memory({ ..., shared: true })",
     );
   }
-  compiled ??= new WebAssembly.Module(readKernels());
+  compiled ??= new WebAssembly.Module(Uint8Array.from(readKernels()));
   const { exports } = new WebAssembly.Instance(compiled, { env: { memory } });
   return {
     adam: kernel(exports, "adam"),

@@ -3,12 +3,8 @@ import fc from "fast-check";
 import t from "tap";
 import { adam } from "../src/adam.ts";
 import { type OptimizerSpec, slotNames, updateRange } from "../src/optimizer.ts";
-import { loadOptimizerKernels, type SharedWasmMemory } from "../src/optimizer-kernels.ts";
+import { loadOptimizerKernels } from "../src/optimizer-kernels.ts";
 import { sgd } from "../src/sgd.ts";
-
-declare const WebAssembly: {
-  readonly Memory: new (limits: { initial: number; maximum: number; shared: boolean }) => SharedWasmMemory;
-};
 
 /** Written by scripts/golden/make-golden.py from PyTorch. */
 interface Golden {
