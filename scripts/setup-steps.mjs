@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { handOver, listenTo, root } from "./run-process.mjs";
 
@@ -109,6 +109,29 @@ export async function installDebianDataset(say, { wanted }) {
       );
   }
   say(`${name}: installed`);
+}
+
+const readersPython = join(root, "node_modules", ".cache", "ringmaster", "python", "bin", "python");
+
+/** Python's own safetensors, which one test reads checkpoints with, in an environment of its own. Missing, that test skips itself. */
+export async function installPythonReaders(say, { wanted }) {
+  const name = "Python's safetensors";
+  if (!existsSync(readersPython) && !wanted)
+    return say(`${name}: not here ("npm test -- --readers" fetches it); its test will be skipped`);
+  if (!existsSync(readersPython)) {
+    const folder = dirname(dirname(readersPython));
+    for (const [command, args] of [
+      ["python3", ["-m", "venv", folder]],
+      [readersPython, ["-m", "pip", "install", "--quiet", "safetensors==0.8.0", "numpy"]],
+    ]) {
+      const { code, lines } = await listenTo(command, args, working(say, name));
+      if (code === 0) continue;
+      rmSync(folder, { recursive: true, force: true });
+      return say(`${name}: could not be installed (${lines.at(-1) ?? `exit code ${code}`}); its test will be skipped`);
+    }
+  }
+  process.env.RINGMASTER_TEST_PYTHON = readersPython;
+  say(`${name}: here`);
 }
 
 /** Python is needed for pip alone, which fetches libtensorflow; better said before a minute of other work. */

@@ -1,6 +1,7 @@
 /**
  * `npm test`: sets up what is missing, then runs every check, the cheap ones first, each though an earlier one failed. The last line
- * is `N passed, N failed`, with `, N skipped` if any were. `--debian`, or CI=true in the environment, fetches Debian's Fashion-MNIST too.
+ * is `N passed, N failed`, with `, N skipped` if any were. `--debian` fetches Debian's Fashion-MNIST too and
+ * `--readers` Python's safetensors; CI=true in the environment does both.
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -11,12 +12,13 @@ import {
   installDebianDataset,
   installLibtensorflow,
   installPackages,
+  installPythonReaders,
   requireNode,
   SetupError,
 } from "./setup-steps.mjs";
 import { summarise } from "./summary.mjs";
 
-const wantsDebian = process.env.CI === "true" || process.argv.includes("--debian");
+const wants = (flag) => process.env.CI === "true" || process.argv.includes(flag);
 const sources = ["packages", "test", "scripts", "examples"].filter((folder) => existsSync(join(root, folder)));
 
 const rows = [];
@@ -70,7 +72,8 @@ if (isReady) {
   );
   await check("types (build)", checkTypes);
   await setUp("libtensorflow", installLibtensorflow);
-  await setUp("Fashion-MNIST", () => installDebianDataset(say, { wanted: wantsDebian }));
+  await setUp("Fashion-MNIST", () => installDebianDataset(say, { wanted: wants("--debian") }));
+  await setUp("Python's safetensors", () => installPythonReaders(say, { wanted: wants("--readers") }));
   await check("tests of scripts", () => checkScripts(say));
   await check("tests of packages", () => checkPackageTests(say));
   await check("end-to-end tests", () => checkEndToEnd(say));

@@ -6,6 +6,9 @@ import fc from "fast-check";
 import t from "tap";
 import { CheckpointError, decodeSafetensors, encodeSafetensors, type NamedTensor } from "../src/index.ts";
 
+/** `npm test` makes one with the readers in it, and names it. */
+const python = process.env["RINGMASTER_TEST_PYTHON"] || "python3";
+
 function codeOf(run: () => unknown): string {
   try {
     run();
@@ -200,7 +203,7 @@ t.test("any bytes at all are either read or refused with a coded error", async (
 
 function pythonHasSafetensors(): boolean {
   try {
-    execFileSync("python3", ["-c", "import safetensors, numpy"], { stdio: "ignore" });
+    execFileSync(python, ["-c", "import safetensors, numpy"], { stdio: "ignore" });
     return true;
   } catch {
     return false;
@@ -228,7 +231,7 @@ with safe_open(sys.argv[1], framework="numpy") as f:
     print(f.metadata(), sorted((name, str(a.dtype), a.shape, a.tobytes().hex()) for name, a in tensors.items()))
     save_file(tensors, sys.argv[2], metadata=f.metadata())
 `;
-  const seen = execFileSync("python3", ["-c", script, ours, theirs], { encoding: "utf8" }).trim();
+  const seen = execFileSync(python, ["-c", script, ours, theirs], { encoding: "utf8" }).trim();
   t.equal(
     seen,
     `{'step': '1200'} [('0', 'float32', (), '0000e040'), ('conv/kernel', 'float32', (2, 1, 3), '${bitsOf({ name: "", shape: [], data: given[0]?.data ?? new Float32Array() })}'), ('größe', 'float32', (0, 5), '')]`,
