@@ -5,12 +5,8 @@
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { newcomersEnvironment } from "./newcomers-environment.mjs";
 import { handOver, listenTo, root } from "./run-process.mjs";
-
-/** What a newcomer does not have: npm's variables of this very command, tools' folders, Ringmaster's cache. A way out to the network stays. */
-const isOurs = (name) =>
-  /^(npm_|NX_|XDG_|RINGMASTER_|PIP_CACHE|NODE_OPTIONS|INIT_CWD)/i.test(name) &&
-  !/^npm_config_(registry|cafile|.*proxy)$/i.test(name);
 
 const folder = mkdtempSync(join(tmpdir(), "fresh-clone-"));
 const [home, clone] = [join(folder, "home"), join(folder, "clone")];
@@ -26,8 +22,7 @@ try {
   const { lines: changes } = await listenTo("git", ["status", "--porcelain"]);
   if (changes.length > 0)
     console.log(`fresh clone: ${changes.length} changed files are not committed and so not in the clone`);
-  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !isOurs(name)));
-  env.HOME = home;
+  const env = { ...newcomersEnvironment({ keepCaches: false }), HOME: home };
   const code = await timed("git clone", () => handOver("git", ["clone", "--quiet", root, clone], { env }));
   process.exitCode =
     code ||

@@ -27,10 +27,12 @@ const terminalCodes = /\u001b\[[0-9;?]*[A-Za-z]/g;
 /**
  * Runs a tool to its end and keeps what it says, stdout and stderr together, line by line.
  *
- * `onLine(line)` hears each line as it comes; `onSilence(seconds)` is called after every quarter of a minute without one. Never rejects because of how the
+ * `onLine(line)` hears each line as it comes; `onSilence(seconds)` is called after every quarter of a minute without one. It runs in the
+ * workspace's folder, with its tools, unless `cwd` and `env` say otherwise. Never rejects because of how the
  * tool ended: `{ code, seconds, lines }` says so, with code 127 if there is no such command and 128 + n after signal n.
  */
-export async function listenTo(command, args, { onLine = () => {}, onSilence = () => {} } = {}) {
+export async function listenTo(command, args, options = {}) {
+  const { onLine = () => {}, onSilence = () => {}, cwd = root, env = withTools } = options;
   const startedMs = performance.now();
   const seconds = () => (performance.now() - startedMs) / 1000;
   const lines = [];
@@ -41,7 +43,7 @@ export async function listenTo(command, args, { onLine = () => {}, onSilence = (
     onLine(plain);
   };
   const heartbeat = setInterval(() => onSilence(seconds()), heartbeatMs);
-  const child = spawn(command, args, { cwd: root, env: withTools, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(command, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
   for (const stream of [child.stdout, child.stderr]) {
     let rest = "";
     stream.setEncoding("utf8");

@@ -179,8 +179,9 @@ function fingerprintOfInputs() {
 
 const everyPackageIsBuilt = () =>
   packageFolders().every((folder) => {
-    const kernels = existsSync(join(folder, "kernels"));
+    const parts = ["src", "kernels", "vendor"].filter((part) => existsSync(join(folder, part)));
     return (
-      existsSync(join(folder, "dist", "src", "index.js")) && (!kernels || existsSync(join(folder, "dist", "kernels")))
+      existsSync(join(folder, "dist", "src", "index.js")) &&
+      parts.every((part) => existsSync(join(folder, "dist", part)))
     );
   });

@@ -1,4 +1,5 @@
 /** The same bits across epochs: validation and checkpoints at their ends, and last batches that leave a seat without samples. */
+import { cpuFeatures } from "@ringmaster/backend";
 import t from "tap";
 import { checkpoint, checkpointSteps, learning, smallConfig, testedAtEnd } from "./harness/run-files.ts";
 import { named, Runs, set, upTo } from "./harness/runs.ts";
@@ -44,6 +45,16 @@ t.test("a small run of three epochs", async (t) => {
   t.test("sent in other segments leaves the same bytes", async (t) => {
     const run = await runs.train({ ranks: 3 }, "segments", ...set("segmentBytes", 256));
     t.same(bitsOf(run), bits);
+  });
+
+  const features = cpuFeatures();
+  const hasBfloat16 = features.includes("avx512_bf16") || features.includes("amx_bf16");
+  const inBfloat16 = { skip: hasBfloat16 ? false : "bfloat16 needs a CPU with avx512_bf16 or amx_bf16" };
+  t.test("in bfloat16 has other bits, the same in every world", inBfloat16, async (t) => {
+    const precision = set("precision", "bfloat16");
+    const alone = await runs.train({ ranks: 1 }, "bfloat16", ...precision);
+    t.not(checkpoint(alone, 15)["model.safetensors"], bits.at(-1)?.["model.safetensors"]);
+    t.same(bitsOf(await runs.train({ ranks: 3 }, "bfloat16-on-3", ...precision)), bitsOf(alone));
   });
 
   const others: readonly [what: string, name: string, ...more: string[]][] = [

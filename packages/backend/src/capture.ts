@@ -8,7 +8,7 @@
 import { dims, setAttribute } from "./libtensorflow/attributes.ts";
 import type { Binding, Trace } from "./libtensorflow/binding.ts";
 import type { CApi, GraphOutput, Pointer } from "./libtensorflow/c-api.ts";
-import { callConfig } from "./libtensorflow/config-proto.ts";
+import { callConfig, type Precision } from "./libtensorflow/config-proto.ts";
 
 export interface CapturedFunction {
   /** Number of recorded ops, for benchmarks and logs. */
@@ -33,12 +33,18 @@ const listOps = new Set(["AddN", "Concat", "ConcatV2", "Pack"]);
 let functionCount = 0;
 
 /** Runs `body` once, eagerly, and returns what it did as a function. `body` says which ids are inputs and outputs. */
-export function capture(c: CApi, context: Pointer, binding: Binding, body: () => CaptureResult): CapturedFunction {
+export function capture(
+  c: CApi,
+  context: Pointer,
+  binding: Binding,
+  precision: Precision,
+  body: () => CaptureResult,
+): CapturedFunction {
   const trace: Trace = { ops: [], deleted: [], constants: new Map() };
   binding.trace = trace;
   try {
     const result = body();
-    return buildFunction(c, context, binding, trace, result);
+    return buildFunction(c, context, binding, trace, result, callConfig(precision));
   } finally {
     binding.trace = undefined;
     for (const handle of trace.deleted) c.TFE_DeleteTensorHandle(handle);
@@ -51,6 +57,7 @@ function buildFunction(
   binding: Binding,
   trace: Trace,
   result: CaptureResult,
+  config: Uint8Array,
 ): CapturedFunction {
   const graph = c.TF_NewGraph();
   const values = new Map<number, GraphOutput>();
@@ -134,7 +141,7 @@ function buildFunction(
   c.TF_DeleteGraph(graph);
   return {
     ops: trace.ops.length,
-    run: (fed, read) => call(c, context, name, fed, outputs.length, read),
+    run: (fed, read) => call(c, context, name, config, fed, outputs.length, read),
     dispose() {
       c.TFE_ContextRemoveFunction(context, name, c.status);
       c.check("dispose of a captured function");
@@ -146,6 +153,7 @@ function call(
   c: CApi,
   context: Pointer,
   name: string,
+  config: Uint8Array,
   inputs: readonly Pointer[],
   outputCount: number,
   read: (output: number, data: Pointer, bytes: number) => void,
@@ -154,7 +162,7 @@ function call(
   c.check("captured step");
   const outputs = new Array<bigint | null>(outputCount).fill(null);
   try {
-    c.TFE_OpSetAttrString(op, "config_proto", callConfig, callConfig.length);
+    c.TFE_OpSetAttrString(op, "config_proto", config, config.length);
     for (const handle of inputs) c.TFE_OpAddInput(op, handle, c.status);
     c.check("captured step");
     c.TFE_Execute(op, outputs, [outputCount], c.status);

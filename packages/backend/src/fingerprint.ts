@@ -7,15 +7,13 @@ export interface NumericsFingerprint {
   readonly backendVersion: string;
   readonly node: string;
   readonly cpu: string;
-  readonly precision: string;
 }
 
-export function numericsFingerprint(backend: TensorflowBackend, precision: string): NumericsFingerprint {
+export function numericsFingerprint(backend: TensorflowBackend): NumericsFingerprint {
   return {
     backend: `tensorflow-${backend.device.kind}`,
     backendVersion: backend.version,
     node: process.version,
     cpu: backend.device.kind === "gpu" ? backend.device.name : (cpus()[0]?.model.trim() ?? "unknown"),
-    precision,
   };
 }

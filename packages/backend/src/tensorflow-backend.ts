@@ -1,15 +1,15 @@
 import { cpus } from "node:os";
 import * as tf from "@tensorflow/tfjs";
-import "@tensorflow/tfjs-node-gpu/dist/register_all_kernels.js";
-import { NodeJSKernelBackend } from "@tensorflow/tfjs-node-gpu/dist/nodejs_kernel_backend.js";
+import { NodeJSKernelBackend } from "#tfjs-node-kernels";
 import { BackendError } from "./backend-error.ts";
 import { type CapturedFunction, capture } from "./capture.ts";
+import { requirePrecision } from "./cpu-features.ts";
 import { registerFasterKernels } from "./kernels/faster-kernels.ts";
 import { KeyedDraws } from "./keyed-random.ts";
 import { dims } from "./libtensorflow/attributes.ts";
 import { type Binding, createBinding } from "./libtensorflow/binding.ts";
 import { type CApi, loadCApi, type Pointer } from "./libtensorflow/c-api.ts";
-import { contextConfig } from "./libtensorflow/config-proto.ts";
+import { contextConfig, type Precision } from "./libtensorflow/config-proto.ts";
 import { dataTypes, elementBytes } from "./libtensorflow/dtypes.ts";
 import { requireLibtensorflow } from "./libtensorflow/location.ts";
 import { addressOfMemory } from "./shared-memory.ts";
@@ -47,8 +47,12 @@ export interface TensorflowBackend {
   readonly device: Device;
   /** TensorFlow's version, e.g. "2.21.0". */
   readonly version: string;
-  /** Executes `body` once and returns what it did as one TensorFlow function; random layers inside it draw keyed numbers. */
-  captureStep(body: () => StepCapture): CapturedStep;
+  /**
+   * Executes `body` once and returns what it did as one TensorFlow function; random layers inside it draw keyed numbers. In bfloat16, convolutions
+   * and products of matrices are computed in that precision; what goes in and comes out is float32. Default float32.
+   * @throws BackendError PRECISION_UNSUPPORTED on a CPU without bfloat16, which would compute in float32 and say nothing.
+   */
+  captureStep(body: () => StepCapture, precision?: Precision): CapturedStep;
   /** A tensor over shared memory, fed without a copy: what is written there later is what the next call sees. */
   viewOf(memory: WebAssembly.Memory, byteOffset: number, shape: readonly number[], dtype: "float32" | "int32"): Pointer;
   /** Copies native bytes, such as a captured step's output, to shared memory. */
@@ -122,7 +126,10 @@ async function open(preference: DevicePreference): Promise<TensorflowBackend> {
     tensorCount: () => binding.handles.size,
     copyTo: (memory, byteOffset, data, bytes) => c.copy(addressOfMemory(c, memory) + BigInt(byteOffset), data, bytes),
     viewOf: (memory, byteOffset, shape, dtype) => viewOf(c, memory, byteOffset, shape, dtype),
-    captureStep: (body) => captureStep(c, context, binding, idOf, body),
+    captureStep(body, precision = "float32") {
+      if (device.kind === "cpu") requirePrecision(precision);
+      return captureStep(c, context, binding, idOf, precision, body);
+    },
   };
 }
 
@@ -186,6 +193,7 @@ function captureStep(
   context: Pointer,
   binding: Binding,
   idOf: (tensor: tf.Tensor) => number,
+  precision: Precision,
   body: () => StepCapture,
 ): CapturedStep {
   const fed = new Map<number, DataView>();
@@ -214,7 +222,7 @@ function captureStep(
   try {
     // The graph is built before tidy disposes of the tensors that it names.
     tf.tidy(() => {
-      captured = capture(c, context, binding, () => {
+      captured = capture(c, context, binding, precision, () => {
         const step = body();
         return { inputs: [...step.inputs.map(idOf), ...fed.keys()], outputs: step.outputs.map(idOf) };
       });

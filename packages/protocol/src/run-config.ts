@@ -62,7 +62,8 @@ export const runConfigSchema = record({
   /** Ends the run after so many steps, if its epochs have not ended it before. */
   maxSteps: integer(1, maxUint32).nullable(),
   optimizer: variants(["adam", "sgd"], [adamSchema, sgdSchema]),
-  precision: exactly("float32"),
+  /** Of a training step's convolutions and products of matrices. Parameters, optimizer and evaluation are float32. */
+  precision: oneOf("float32", "bfloat16"),
   /** Parameters are reduced in buckets of about this size. */
   bucketBytes: integer(minBucketBytes, maxBucketBytes),
   /** The unit sent over a link; any size gives the same bits. */

@@ -43,7 +43,7 @@ export const workerHelloSchema = record({
   datasetHash: hash(),
   device: record({ kind: oneOf("cpu", "gpu"), name: label() }),
   /** What a gradient's bits depend on, apart from the probe that `WorkerReady` brings. */
-  fingerprint: record({ backend: label(), backendVersion: label(), node: label(), cpu: label(), precision: label() }),
+  fingerprint: record({ backend: label(), backendVersion: label(), node: label(), cpu: label() }),
   threads: integer(1, maxThreads),
   host: host(),
   pid: uint32(),

@@ -8,6 +8,7 @@ const usageCodes = new Set([
   "RUN_MISSING",
   "CONFIG_CHANGED",
   "TOKEN_MISSING",
+  "PEERS_MISSING",
   // config and model
   "CONFIG_MISSING",
   "CONFIG_BROKEN",
@@ -37,6 +38,7 @@ const usageCodes = new Set([
   "LIBTENSORFLOW_DAMAGED",
   "PLATFORM_UNSUPPORTED",
   "DEVICE_UNAVAILABLE",
+  "PRECISION_UNSUPPORTED",
   "RUN_EXISTS",
   "RUN_NAME_INVALID",
   "UNREADABLE",

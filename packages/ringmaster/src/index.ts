@@ -7,5 +7,14 @@ export {
   mnist,
   syntheticImages,
 } from "@ringmaster/data";
-export { adam, defineTraining, type ModelInput, sgd, type TrainingOptions } from "@ringmaster/training";
+export {
+  adam,
+  defineTraining,
+  dropout,
+  type FunctionModel,
+  functionModel,
+  type ModelInput,
+  sgd,
+  type TrainingOptions,
+} from "@ringmaster/training";
 export * as tf from "@tensorflow/tfjs";

@@ -1,8 +1,7 @@
 import type { DataSource } from "@ringmaster/data";
 import { describeIssues, expecting, quote } from "@ringmaster/protocol";
-import type * as tf from "@tensorflow/tfjs";
 import { z } from "zod";
-import type { ModelInput } from "./model.ts";
+import type { MadeModel, ModelInput } from "./model.ts";
 import type { OptimizerSpec } from "./optimizer.ts";
 import { TrainingError } from "./training-error.ts";
 
@@ -13,8 +12,8 @@ export interface TrainingOptions {
   /** Of everything random. Default 42. */
   readonly seed?: number;
   readonly data: DataSource;
-  /** Makes the model; called once in each compute thread. It must end in logits: the loss applies softmax itself. */
-  readonly model: (input: ModelInput) => tf.LayersModel;
+  /** Makes the model, a tf.layers one or a `functionModel`; called once in each compute thread. It must end in logits: the loss applies softmax itself. */
+  readonly model: (input: ModelInput) => MadeModel;
   /** `adam(...)` or `sgd(...)`. */
   readonly optimizer: OptimizerSpec;
   /** Samples of a global batch, over all seats, at most 65,536. */
@@ -36,6 +35,8 @@ export interface TrainingOptions {
   readonly segmentBytes?: number;
   /** `strict` refuses ranks whose numerics fingerprints differ. Default "any". */
   readonly numerics?: "any" | "strict";
+  /** "bfloat16": convolutions and products of matrices of a training step in bfloat16, where the CPU has it; all else stays float32. Default "float32". */
+  readonly precision?: "float32" | "bfloat16";
   /** Default "auto": a GPU where libtensorflow sees one, else the CPU. */
   readonly device?: "auto" | "cpu" | "gpu";
 }
@@ -117,6 +118,7 @@ const definitionSchema = z.strictObject({
   bucketBytes: int(4096, 2 ** 30).default(4 * 2 ** 20),
   segmentBytes: int(64, 262_144).multipleOf(64).default(262_144),
   numerics: z.enum(["any", "strict"]).default("any"),
+  precision: z.enum(["float32", "bfloat16"]).default("float32"),
   device: z.enum(["auto", "cpu", "gpu"]).default("auto"),
 });
 

@@ -14,7 +14,7 @@ export function captureEvaluateBlock(surroundings: StepSurroundings, samples: nu
   const captured = backend.captureStep(() => {
     const images = tf.zeros([samples, ...model.imageShape]);
     const labels = tf.zeros([samples], "int32") as tf.Tensor1D;
-    const logits = model.layers.apply(images, { training: false }) as tf.Tensor2D;
+    const logits = model.apply(images, false);
     const loss = tf.sum(sparseSoftmaxCrossEntropy(logits, labels));
     const variables = [...model.parameters, ...model.statistics].map(({ variable }) => variable);
     return { inputs: [...variables, images, labels], outputs: [loss, tf.argMax(logits, 1)] };

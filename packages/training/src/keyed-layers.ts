@@ -62,7 +62,7 @@ function dropout(input: tf.Tensor, layer: RandomLayer): tf.Tensor {
 }
 
 /** Inverted dropout: kept with probability 1 - rate and divided by it. */
-function masked(input: tf.Tensor, rate: number, shape: readonly number[]): tf.Tensor {
+export function masked(input: tf.Tensor, rate: number, shape: readonly number[]): tf.Tensor {
   const kept = tf.cast(tf.greaterEqual(keyedUniform(shape), rate), "float32");
   return tf.mul(input, tf.mul(kept, 1 / (1 - rate)));
 }

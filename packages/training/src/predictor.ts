@@ -52,8 +52,8 @@ export async function createPredictor({
       const pixels = Float32Array.from(images, (value, index) => table[(index % channels) * 256 + value] ?? 0);
       const count = pixels.length / (height * width * channels);
       const probabilities = tf.tidy(() => {
-        const logits = model.layers.apply(tf.tensor4d(pixels, [count, height, width, channels]), { training: false });
-        return tf.softmax(logits as tf.Tensor2D);
+        const logits = model.apply(tf.tensor4d(pixels, [count, height, width, channels]), false);
+        return tf.softmax(logits);
       });
       const rows = await probabilities.array();
       probabilities.dispose();

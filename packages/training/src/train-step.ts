@@ -3,7 +3,12 @@
  *
  * Everything that leaves it is a sum over the seat's samples; the whole batch's count divides once, after the reduction.
  */
-import { type CapturedStep, sparseSoftmaxCrossEntropy, type TensorflowBackend } from "@ringmaster/backend";
+import {
+  type CapturedStep,
+  type Precision,
+  sparseSoftmaxCrossEntropy,
+  type TensorflowBackend,
+} from "@ringmaster/backend";
 import * as tf from "@tensorflow/tfjs";
 import type { RunLayout } from "./layout.ts";
 import type { MemoryMap, ThreadMemory } from "./memory-map.ts";
@@ -18,6 +23,8 @@ export interface StepSurroundings {
   readonly memory: WebAssembly.Memory;
   readonly map: MemoryMap;
   readonly thread: ThreadMemory;
+  /** Of the training step's convolutions and products of matrices; evaluation is in float32, as the parameters are kept. Default float32. */
+  readonly precision?: Precision;
 }
 
 /** What every captured function is fed, without a copy: parameters, statistics, and the thread's batch of `samples`. */
@@ -54,7 +61,7 @@ export interface TrainStep {
 /** Captures the step for seats of `samples` samples. */
 export function captureTrainStep(surroundings: StepSurroundings, samples: number): TrainStep {
   const { backend, model, layout, memory, thread } = surroundings;
-  const { captured, rewrites } = captureOn(backend, model, samples);
+  const { captured, rewrites } = captureOn(backend, model, samples, surroundings.precision ?? "float32");
   const inputs = inputViews(surroundings, samples);
   // Outputs in the capture's order: loss, correct, the gradients, the statistics' sums.
   const targets = [
@@ -83,6 +90,7 @@ function captureOn(
   backend: TensorflowBackend,
   model: Model,
   samples: number,
+  precision: Precision,
 ): { captured: CapturedStep; rewrites: boolean[] } {
   const variables = model.parameters.map(({ variable }) => variable);
   let rewrites: boolean[] = [];
@@ -93,7 +101,7 @@ function captureOn(
     const before = model.statistics.map(({ variable }) => variable.clone());
     let correct: tf.Tensor | undefined;
     const { value, grads } = tf.variableGrads(() => {
-      const logits = model.layers.apply(images, { training: true }) as tf.Tensor2D;
+      const logits = model.apply(images, true);
       correct = tf.keep(countCorrect(logits, labels));
       return withRegularisers(model, samples, tf.sum(sparseSoftmaxCrossEntropy(logits, labels)));
     }, variables);
@@ -107,7 +115,7 @@ function captureOn(
     });
     const kept = correct ?? tf.scalar(0);
     return { inputs: [...variables, ...before, images, labels], outputs: [value, kept, ...gradients, ...statistics] };
-  });
+  }, precision);
   return { captured, rewrites };
 }
 
@@ -117,9 +125,8 @@ function countCorrect(logits: tf.Tensor2D, labels: tf.Tensor1D): tf.Tensor {
 
 /** A regulariser counts once a sample, like the losses, so that dividing the sum by the batch's count leaves it whole. */
 function withRegularisers(model: Model, samples: number, loss: tf.Scalar): tf.Scalar {
-  // Asked of the model, not of its layers: a model inside the model has its regularisers deeper down.
-  const penalties = model.layers.calculateLosses();
-  if (penalties.length === 0) return loss;
-  const penalty = penalties.reduce((a, b) => tf.add(a, b));
+  const [first, ...others] = model.penalties();
+  if (!first) return loss;
+  const penalty = others.reduce<tf.Scalar>((sum, each) => tf.add(sum, each), first);
   return tf.add(loss, tf.mul(penalty, samples));
 }

@@ -36,11 +36,11 @@ function eagerStatistics(
   first: number,
   end: number,
 ) {
-  const { layers: model, parameters, statistics } = buildModel(() => cnn(), { imageShape: [6, 6, 1], classes: 3 }, 1);
+  const { apply, parameters, statistics } = buildModel(() => cnn(), { imageShape: [6, 6, 1], classes: 3 }, 1);
   for (const { name, shape, variable } of [...parameters, ...statistics])
     variable.assign(tf.tensor(weights.get(name) ?? new Float32Array(), [...shape]));
   const ids = local.data.sampler.batch(step).subarray(first, end);
-  tf.tidy(() => void model.apply(batchOf(local.data, dataset.train, ids).images, { training: true }));
+  tf.tidy(() => void apply(batchOf(local.data, dataset.train, ids).images, true));
   return new Map(statistics.map(({ name, variable }) => [name, Float32Array.from(variable.dataSync())]));
 }
 

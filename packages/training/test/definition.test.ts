@@ -25,6 +25,7 @@ t.test("a short config gets its defaults", async (t) => {
     bucketBytes: 4_194_304,
     segmentBytes: 262_144,
     numerics: "any",
+    precision: "float32",
     device: "auto",
   });
 });
@@ -44,6 +45,7 @@ t.test("a full config is taken as it is", async (t) => {
     bucketBytes: 4096,
     segmentBytes: 64,
     numerics: "strict",
+    precision: "bfloat16",
     device: "gpu",
   });
   t.same(parseDefinition(full, "config.ts"), full);

@@ -47,7 +47,7 @@ function expected(local: Trainer, split: EvaluationSplit): Float32Array {
   });
   const { examples, ids } = local.data.evaluation[split];
   const { images, labels } = batchOf(local.data, examples, ids);
-  const logits = local.model.layers.apply(images, { training: false }) as tf.Tensor2D;
+  const logits = local.model.apply(images, false);
   const confusion = new Float32Array(25);
   const truth = labels.dataSync();
   [...tf.argMax(logits, 1).dataSync()].forEach((predicted, i) => {

@@ -97,7 +97,7 @@ t.test("loss, hits and gradients are those of the model run by tfjs", async (t) 
     const tail = local.gradients(0);
     const { images, labels } = batchOf(local.data, dataset.train, local.data.sampler.batch(0));
     const variables = local.model.parameters.map(({ variable }) => variable);
-    const logits = () => local.model.layers.apply(images) as tf.Tensor2D;
+    const logits = () => local.model.apply(images, false);
     const { value, grads } = tf.variableGrads(() => crossEntropySum(logits(), labels), variables);
     t.ok(furthest([tail.loss], value.dataSync()) < 1e-5, "loss");
     t.equal(tail.correct, tf.sum(tf.cast(tf.equal(tf.argMax(logits(), 1), labels), "int32")).dataSync()[0], "hits");

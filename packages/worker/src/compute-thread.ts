@@ -48,7 +48,7 @@ async function start(): Promise<(command: ComputeCommand) => void> {
     parameters: layout.parameters.map(({ name, shape }) => ({ name, shape })),
     statistics: layout.statistics.map(({ name, shape }) => ({ name, shape })),
   };
-  report({ type: "built", ...shapes, fingerprint: numericsFingerprint(backend, config.precision) });
+  report({ type: "built", ...shapes, fingerprint: numericsFingerprint(backend) });
   let handle: ((command: ComputeCommand) => void) | undefined;
 
   const useMemory = (command: Extract<ComputeCommand, { type: "useMemory" }>) => {
@@ -58,7 +58,11 @@ async function start(): Promise<(command: ComputeCommand) => void> {
     barrier.wait();
     const own = map.threads[thread];
     if (own === undefined) throw new RangeError(`the memory map has no thread ${thread}`);
-    const computer = createSeatComputer({ backend, model, layout, memory, map, thread: own }, data, config.seed);
+    const computer = createSeatComputer(
+      { backend, model, layout, memory, map, thread: own, precision: config.precision },
+      data,
+      config.seed,
+    );
     const optimizerKernels = loadOptimizerKernels(memory);
     const sumKernels = loadSumKernels(memory);
     const bufferOf = (index: number) => map.seats[index] ?? 0;

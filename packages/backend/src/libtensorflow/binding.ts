@@ -4,7 +4,7 @@
  * While a trace is set, every op is executed as usual and recorded as well; `capture.ts` makes a TensorFlow function of the record. A handle deleted
  * during a trace lives until its end, because an op of the graph may still be about to name it.
  */
-import type { TFJSBinding } from "@tensorflow/tfjs-node-gpu/dist/tfjs_binding.js";
+import type { TFJSBinding } from "#tfjs-node-kernels";
 import { BackendError } from "../backend-error.ts";
 import { attributeKinds, dims, type OpAttribute, setAttribute } from "./attributes.ts";
 import type { CApi, Pointer } from "./c-api.ts";

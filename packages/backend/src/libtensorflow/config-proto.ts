@@ -14,5 +14,11 @@ export function contextConfig(device: "cpu" | "any"): Uint8Array {
   return Uint8Array.from([...devices, ...varint(2, 1), ...varint(5, 1)]);
 }
 
-/** A captured function's call: an empty rewrite_options (10) in graph_options (10) switches Grappler's optimisers on. */
-export const callConfig = Uint8Array.from(message(10, message(10, [])));
+export type Precision = "float32" | "bfloat16";
+
+/** auto_mixed_precision_onednn_bfloat16 (31) = ON (1): convolutions and products of matrices in bfloat16, sums and statistics in float32. */
+const bfloat16Rewrite = [0xf8, 0x01, 1];
+
+/** A captured function's call: rewrite_options (10) in graph_options (10), even empty, switches Grappler's optimisers on. */
+export const callConfig = (precision: Precision): Uint8Array =>
+  Uint8Array.from(message(10, message(10, precision === "bfloat16" ? bfloat16Rewrite : [])));

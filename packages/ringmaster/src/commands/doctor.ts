@@ -1,7 +1,13 @@
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
 import { availableParallelism, cpus, freemem, totalmem } from "node:os";
-import { findLibtensorflow, loadLibtensorflow, numericsFingerprint, openTensorflowBackend } from "@ringmaster/backend";
+import {
+  type CpuFeature,
+  cpuFeatures,
+  findLibtensorflow,
+  loadLibtensorflow,
+  numericsFingerprint,
+  openTensorflowBackend,
+} from "@ringmaster/backend";
 import { formatBytes } from "@ringmaster/telemetry";
 import type { Command } from "commander";
 import { exitCodes, explainError } from "../exit-codes.ts";
@@ -44,22 +50,18 @@ function node(): Finding {
   };
 }
 
-/** Instruction sets that libtensorflow's kernels choose between. */
-const usefulFlags = ["avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16"];
-
 function cores(): Finding {
   const model = cpus()[0]?.model.trim() ?? "unknown";
-  return { what: "CPU", found: `${model}, ${availableParallelism()} cores; ${cpuFlags()}` };
+  const features = cpuFeatures();
+  return {
+    what: "CPU",
+    found: `${model}, ${availableParallelism()} cores; ${features.join(" ") || "no known instruction sets"}; ${precisions(features)}`,
+  };
 }
 
-function cpuFlags(): string {
-  try {
-    const flags = new Set(/^flags\s*:(.*)$/m.exec(readFileSync("/proc/cpuinfo", "utf8"))?.[1]?.trim().split(" "));
-    const found = usefulFlags.filter((flag) => flags.has(flag));
-    return found.length > 0 ? found.join(" ") : "none of AVX2, AVX-512 or AMX";
-  } catch {
-    return "instruction sets unknown";
-  }
+function precisions(features: readonly CpuFeature[]): string {
+  const hasBfloat16 = features.includes("avx512_bf16") || features.includes("amx_bf16");
+  return hasBfloat16 ? "float32 and bfloat16" : "float32 (bfloat16 needs avx512_bf16 or amx_bf16)";
 }
 
 const memory = (): Finding => ({
@@ -89,7 +91,7 @@ async function tensorflow(): Promise<Finding[]> {
     const backend = await openTensorflowBackend();
     const { kind, name } = backend.device;
     const why = kind === "cpu" ? " (this build of libtensorflow sees no GPU)" : "";
-    const fingerprint = Object.values(numericsFingerprint(backend, "float32")).join(", ");
+    const fingerprint = Object.values(numericsFingerprint(backend)).join(", ");
     return [
       { what, found: `${version} in ${state.folder}` },
       { what: "trains on", found: `${kind.toUpperCase()} ${name}${why}` },

@@ -25,7 +25,6 @@ export function resolveConfig({ definition, dataset, name, threads, fastDevRun }
     seats: seats === "auto" ? defaultSeats(definition.batchSize, threads) : seats,
     epochs: fastDevRun ? 1 : epochs,
     validation: { ...validation, count: validation.count ?? Math.floor(dataset.train.count / validationShare) },
-    precision: "float32",
     fastDevRun,
   };
   const parsed = runConfigSchema.safeParse(config);

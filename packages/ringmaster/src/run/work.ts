@@ -23,7 +23,7 @@ export interface OpenedDevice {
 export async function openDevice({ definition }: LoadedDefinition): Promise<OpenedDevice> {
   loadLibtensorflow();
   const backend = await openTensorflowBackend(definition.device);
-  return { device: backend.device, fingerprint: numericsFingerprint(backend, "float32") };
+  return { device: backend.device, fingerprint: numericsFingerprint(backend) };
 }
 
 export interface WorkOptions {

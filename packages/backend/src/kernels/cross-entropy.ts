@@ -1,0 +1,30 @@
+import * as tf from "@tensorflow/tfjs";
+import { dataTypes } from "../libtensorflow/dtypes.ts";
+import { float, type ReplaceKernel, some, typeFlag } from "./kernel-registry.ts";
+
+export function registerCrossEntropy(replace: ReplaceKernel): void {
+  const labelsAreInt32 = typeFlag("Tlabels", dataTypes.int32);
+  replace("SparseSoftmaxCrossEntropyWithLogits", () => ({ logits, labels }, _attrs, backend) => {
+    const inputs = [some(logits), some(labels)];
+    return backend.executeMultipleOutputs("SparseSoftmaxCrossEntropyWithLogits", [float, labelsAreInt32], inputs, 2);
+  });
+}
+
+/**
+ * Softmax cross-entropy of each sample, numerically stable for logits of any size: one op for value and gradient.
+ * @param logits [samples, classes] float32
+ * @param labels [samples] int32, each in 0..classes-1
+ * @returns [samples] float32
+ */
+export function sparseSoftmaxCrossEntropy(logits: tf.Tensor2D, labels: tf.Tensor1D): tf.Tensor1D {
+  const op = tf.customGrad((x: tf.Tensor | tf.GradSaveFunc, save: tf.Tensor | tf.GradSaveFunc) => {
+    const outputs = tf.engine().runKernel("SparseSoftmaxCrossEntropyWithLogits", { logits: x as tf.Tensor, labels });
+    const [losses, gradient] = outputs as [tf.Tensor, tf.Tensor];
+    (save as tf.GradSaveFunc)([gradient]);
+    return {
+      value: losses,
+      gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => tf.mul(tf.expandDims(dy, 1), some(saved[0])),
+    };
+  });
+  return op(logits) as tf.Tensor1D;
+}
