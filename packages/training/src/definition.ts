@@ -1,7 +1,8 @@
 import type { DataSource } from "@ringmaster/data";
 import { describeIssues, expecting, quote } from "@ringmaster/protocol";
 import { z } from "zod";
-import type { MadeModel, ModelInput } from "./model.ts";
+import type { MadeModel } from "./build-model.ts";
+import type { ModelInput } from "./model.ts";
 import type { OptimizerSpec } from "./optimizer.ts";
 import { TrainingError } from "./training-error.ts";
 

@@ -1,10 +1,11 @@
 export { type AdamSpec, adam } from "./adam.ts";
+export { buildModel, type MadeModel } from "./build-model.ts";
 export { defineTraining, parseDefinition, type TrainingDefinition, type TrainingOptions } from "./definition.ts";
 export { dropout, type FunctionModel, functionModel } from "./function-model.ts";
 export { type Bucket, createLayout, type RunLayout } from "./layout.ts";
 export { type LoadedDefinition, loadDefinition, type Override } from "./load-definition.ts";
 export { createMemory, createMemoryMap, type MemoryMap, type MemoryNeeds } from "./memory-map.ts";
-export { buildModel, type MadeModel, type Model, type ModelInput } from "./model.ts";
+export type { Model, ModelInput } from "./model.ts";
 export { type OptimizerSpec, slotNames, updateRange } from "./optimizer.ts";
 export { loadOptimizerKernels, type OptimizerKernels } from "./optimizer-kernels.ts";
 export { createPredictor, type Predictor, type PredictorOptions } from "./predictor.ts";

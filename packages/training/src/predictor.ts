@@ -2,8 +2,9 @@
 import { openTensorflowBackend } from "@ringmaster/backend";
 import { type Normalisation, pixelTable } from "@ringmaster/data";
 import * as tf from "@tensorflow/tfjs";
+import { buildModel } from "./build-model.ts";
 import type { TrainingDefinition } from "./definition.ts";
-import { buildModel, type ModelInput } from "./model.ts";
+import type { ModelInput } from "./model.ts";
 import { TrainingError } from "./training-error.ts";
 
 export interface PredictorOptions {
