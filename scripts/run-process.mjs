@@ -6,7 +6,8 @@ import { fileURLToPath } from "node:url";
 /** The workspace's folder: every tool runs in it. */
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
-const withTools = {
+/** Taken anew for each tool: a set-up step may name in the environment what it has installed. */
+const withTools = () => ({
   ...process.env,
   PATH: [join(root, "node_modules", ".bin"), process.env.PATH].join(delimiter),
   // nx as a plain program: no screen of its own, no background process that outlives the command, no cloud.
@@ -16,7 +17,7 @@ const withTools = {
   NX_SKIP_LOG_GROUPING: "true",
   NO_COLOR: "1",
   FORCE_COLOR: undefined,
-};
+});
 
 const heartbeatMs = 15_000;
 /** How long a command may take to end after Ctrl-C: ringmaster gives a run 5 s. */
@@ -32,7 +33,7 @@ const terminalCodes = /\u001b\[[0-9;?]*[A-Za-z]/g;
  * tool ended: `{ code, seconds, lines }` says so, with code 127 if there is no such command and 128 + n after signal n.
  */
 export async function listenTo(command, args, options = {}) {
-  const { onLine = () => {}, onSilence = () => {}, cwd = root, env = withTools } = options;
+  const { onLine = () => {}, onSilence = () => {}, cwd = root, env = withTools() } = options;
   const startedMs = performance.now();
   const seconds = () => (performance.now() - startedMs) / 1000;
   const lines = [];
