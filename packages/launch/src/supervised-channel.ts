@@ -10,6 +10,8 @@ export type SupervisorMessage = { readonly type: "stop"; readonly reason: string
 export interface Shutdown {
   /** Asked to stop in order. */
   readonly stop: AbortSignal;
+  /** The supervisor is gone, if there was one. */
+  readonly orphaned: AbortSignal;
   /** Whether a supervisor started this process. */
   readonly isSupervised: boolean;
   tell(message: SupervisedMessage): void;
@@ -17,23 +19,18 @@ export interface Shutdown {
   release(): void;
 }
 
-/** How long a worker without a supervisor waits for its coordinator to end the run in order. */
-const orphanMs = 4000;
-
 /**
- * Where this process hears that it should stop: from its supervisor alone where it has one (signals reach the whole group), else from SIGINT and SIGTERM; a second signal exits at once with 130. When the
- * supervisor is gone, a coordinator stops its run, and a worker waits a little for that and then exits.
+ * Where this process hears that it should stop: from its supervisor alone where it has one (signals reach the whole group), else from SIGINT and
+ * SIGTERM; a second signal exits at once with 130.
  */
-export function listenForShutdown(role: "coordinator" | "worker"): Shutdown {
+export function listenForShutdown(): Shutdown {
   const stop = new AbortController();
+  const orphaned = new AbortController();
   const isSupervised = process.send !== undefined;
   const onMessage = (message: SupervisorMessage) => {
     if (message.type === "stop") stop.abort(message.reason);
   };
-  const onDisconnect = () => {
-    if (role === "coordinator") stop.abort("the supervisor is gone");
-    else setTimeout(() => process.exit(1), orphanMs).unref();
-  };
+  const onDisconnect = () => orphaned.abort("the supervisor is gone");
   const ignore = () => {};
   const count = createSignalCount();
   const onSignal = (signal: NodeJS.Signals) => {
@@ -53,6 +50,7 @@ export function listenForShutdown(role: "coordinator" | "worker"): Shutdown {
   }
   return {
     stop: stop.signal,
+    orphaned: orphaned.signal,
     isSupervised,
     tell: (message) => process.send?.(message),
     release() {

@@ -23,11 +23,11 @@ export async function dialCoordinator(options: DialOptions): Promise<ControlLink
   const url = parseAddress(options.url);
   const deadline = performance.now() + (options.patienceMs ?? 30_000);
   for (;;) {
+    options.signal?.throwIfAborted();
     try {
       return await connect(url, options.token);
     } catch (error) {
       if (error instanceof TransportError) throw error;
-      options.signal?.throwIfAborted();
       if (performance.now() > deadline) {
         const advice = "is the coordinator running there, and its port open?";
         throw new TransportError(

@@ -40,7 +40,7 @@ async function coordinate(config: string | undefined, options: CoordinatorOption
   if ((config === undefined) === (resume === undefined)) {
     throw new UsageError("BAD_OPTION", "expected a config file, or --resume with a run's folder: exactly one of them");
   }
-  const shutdown = listenForShutdown("coordinator");
+  const shutdown = listenForShutdown();
   try {
     return await leadRun({
       what:

@@ -51,7 +51,7 @@ async function resume(runFolder: string, options: ResumeOptions): Promise<number
       device: options.device,
     });
   }
-  const shutdown = listenForShutdown("coordinator");
+  const shutdown = listenForShutdown();
   try {
     return await leadRun({
       what: { kind: "resume", runFolder, maxSteps },

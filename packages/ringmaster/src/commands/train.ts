@@ -31,7 +31,7 @@ async function train(config: string, options: TrainOptions): Promise<number> {
     const args = ["coordinator", config, ...runArgs(run), ...(json ? ["--json"] : [])];
     return launchLocal({ coordinatorArgs: args, config, ranks, threads, device: options.device });
   }
-  const shutdown = listenForShutdown("coordinator");
+  const shutdown = listenForShutdown();
   try {
     return await leadRun({
       what: {

@@ -48,14 +48,16 @@ async function joinRun(config: string, options: WorkerCommandOptions): Promise<n
   const { token, join, threads = defaultThreads(1), ringHost } = options;
   if (!token)
     throw new UsageError("TOKEN_MISSING", "expected the run's token in RINGMASTER_TOKEN (the coordinator prints it)");
-  const shutdown = listenForShutdown("worker");
+  const shutdown = listenForShutdown();
   const log = options.log === undefined ? onStderr : inFile(options.log);
   try {
     const overrides = options.device === undefined ? [] : [{ path: "device", value: options.device }];
     const loaded = await loadDefinition(config, overrides);
     const dataset = await loaded.definition.data.load();
     const opened = await openDevice(loaded);
-    const link = await dialCoordinator({ url: join, token, signal: shutdown.stop });
+    // Once it has joined, a worker without a supervisor ends with its coordinator, which stops the run.
+    const signal = AbortSignal.any([shutdown.stop, shutdown.orphaned]);
+    const link = await dialCoordinator({ url: join, token, signal });
     const end = await work({ link, loaded, dataset, opened, threads, token, ringHost, log, signal: shutdown.stop });
     // Who watches the worker itself is told why it ended; a supervisor's user hears it from the coordinator.
     if (end.exitCode === exitCodes.failed && options.log === undefined)
@@ -63,7 +65,7 @@ async function joinRun(config: string, options: WorkerCommandOptions): Promise<n
     return end.exitCode;
   } catch (error) {
     // Whoever asked it to stop knows why.
-    if (shutdown.stop.aborted) return exitCodes.interrupted;
+    if (shutdown.stop.aborted || shutdown.orphaned.aborted) return exitCodes.interrupted;
     throw error;
   } finally {
     shutdown.release();

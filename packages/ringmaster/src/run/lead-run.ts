@@ -104,7 +104,7 @@ export async function leadRun(options: LeadOptions): Promise<number> {
               },
             },
       onEvent,
-      stop: shutdown.stop,
+      stop: AbortSignal.any([shutdown.stop, shutdown.orphaned]),
     });
     await Promise.all(writes);
     console.done();
