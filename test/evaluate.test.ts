@@ -3,7 +3,7 @@ import { join } from "node:path";
 import t from "tap";
 import { configText, modelText, writeConfig } from "./harness/config-text.ts";
 import { writeIdxFolder } from "./harness/idx-files.ts";
-import { succeed } from "./harness/ringmaster.ts";
+import { checkCode, run as runCommand, succeed } from "./harness/ringmaster.ts";
 import { learning, smallConfig, workspace } from "./harness/run-files.ts";
 
 t.test("evaluate gives the loss and accuracy that the run gave, with any number of threads", async (t) => {
@@ -50,4 +50,12 @@ t.test("doctor says what would train", async (t) => {
   const findings: unknown = JSON.parse((await succeed(t, ["doctor", "--json"])).stdout);
   t.match(findings, [{ what: "Node.js" }]);
   t.match(JSON.stringify(findings), /"trains on","found":"(CPU|GPU) /);
+});
+
+t.test("resume takes --device for itself: a GPU that is not there is an error, never a silent CPU run", async (t) => {
+  const runs = workspace(t);
+  await succeed(t, ["train", smallConfig, "--runs", runs, "--max-steps", "2"]);
+  const ended = await runCommand(t, ["resume", join(runs, "small"), "--device", "gpu"]);
+  checkCode(t, ended, 2);
+  t.match(ended.stderr, /expected a GPU, .*\[DEVICE_UNAVAILABLE\]/);
 });

@@ -7,6 +7,7 @@ const usageCodes = new Set([
   "BAD_OPTION",
   "RUN_MISSING",
   "CONFIG_CHANGED",
+  "DATASET_CHANGED",
   "TOKEN_MISSING",
   "PEERS_MISSING",
   // config and model

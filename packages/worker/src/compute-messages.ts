@@ -1,5 +1,5 @@
 /** What a rank's main thread and its compute threads say to each other. Tensors lie in shared memory and never travel. */
-import type { NumericsFingerprint } from "@ringmaster/backend";
+import type { DevicePreference, NumericsFingerprint } from "@ringmaster/backend";
 import type { ImageDataset } from "@ringmaster/data";
 import type { RunConfig } from "@ringmaster/protocol";
 import type { EvaluationSplit, MemoryMap } from "@ringmaster/training";
@@ -8,6 +8,8 @@ import type { EvaluationSplit, MemoryMap } from "@ringmaster/training";
 export interface ComputeThreadData {
   readonly configPath: string;
   readonly config: RunConfig;
+  /** What this rank trains on: its own choice, whatever the coordinator's config says. */
+  readonly device: DevicePreference;
   /** Its arrays are on SharedArrayBuffers, so a clone shares them. */
   readonly dataset: ImageDataset;
   readonly thread: number;

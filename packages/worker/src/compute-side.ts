@@ -1,6 +1,6 @@
 /** The main thread's view of a rank's compute threads: starts them, gives commands, and hears of seats and updates. It never waits for them. */
 import { Worker } from "node:worker_threads";
-import type { NumericsFingerprint } from "@ringmaster/backend";
+import type { DevicePreference, NumericsFingerprint } from "@ringmaster/backend";
 import type { ImageDataset } from "@ringmaster/data";
 import type { RunConfig } from "@ringmaster/protocol";
 import {
@@ -31,6 +31,7 @@ export interface ComputeEvents {
 export interface ComputeOptions {
   readonly configPath: string;
   readonly config: RunConfig;
+  readonly device: DevicePreference;
   readonly dataset: ImageDataset;
   readonly data: PreparedData;
   readonly threads: number;
@@ -115,8 +116,8 @@ export async function startComputeSide(options: ComputeOptions): Promise<Compute
     import.meta.url,
   );
   const workers = Array.from({ length: threads }, (_, thread) => {
-    const { configPath } = options;
-    const workerData: ComputeThreadData = { configPath, config, dataset, thread, threads, seats, barrier };
+    const { configPath, device } = options;
+    const workerData: ComputeThreadData = { configPath, config, device, dataset, thread, threads, seats, barrier };
     const worker = new Worker(entry, { workerData });
     worker.on("message", (report: ComputeReport) => hear(thread, report));
     worker.on("error", (error) =>

@@ -26,7 +26,16 @@ const port = parentPort;
 if (port === null) throw new Error("compute-thread.ts runs in a worker_thread");
 const report = (message: ComputeReport) => port.postMessage(message);
 
-const { configPath, config, dataset, thread, threads, seats, barrier: barrierBuffer } = workerData as ComputeThreadData;
+const {
+  configPath,
+  config,
+  device,
+  dataset,
+  thread,
+  threads,
+  seats,
+  barrier: barrierBuffer,
+} = workerData as ComputeThreadData;
 const barrier = createBarrier(barrierBuffer, threads);
 const mySeats = seats.map((seat, index) => ({ seat, index })).filter(({ index }) => index % threads === thread);
 
@@ -38,7 +47,7 @@ function myPart(floats: number): { start: number; end: number } {
 }
 
 async function start(): Promise<(command: ComputeCommand) => void> {
-  const backend = await openTensorflowBackend(config.device);
+  const backend = await openTensorflowBackend(device);
   const { definition } = await loadDefinition(configPath);
   const input = { imageShape: [...dataset.imageShape] as [number, number, number], classes: dataset.classNames.length };
   const model = buildModel(definition.model, input, config.seed);

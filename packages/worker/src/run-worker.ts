@@ -209,7 +209,7 @@ class WorkerShell {
   }
 
   async #prepare(start: Extract<CoordinatorMessage, { type: "CoordinatorStart" }>): Promise<void> {
-    const { configPath, dataset, threads, token, log } = this.#options;
+    const { configPath, dataset, device, threads, token, log } = this.#options;
     const { config, seating, rank, generation } = start;
     this.#generation = generation;
     this.#seats = seating.flatMap((owner, seat) => (owner === rank ? [seat] : []));
@@ -219,6 +219,7 @@ class WorkerShell {
     const compute = await startComputeSide({
       configPath,
       config,
+      device: device.kind,
       dataset,
       data: this.#data,
       threads: Math.min(threads, this.#seats.length),

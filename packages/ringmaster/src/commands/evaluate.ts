@@ -12,6 +12,7 @@ import { evaluateState } from "@ringmaster/worker";
 import { type Command, Option } from "commander";
 import { exitCodes } from "../exit-codes.ts";
 import { checkpointOption, openRun } from "../run/open-run.ts";
+import { loadRunDataset } from "../run/run-record.ts";
 import { UsageError } from "../usage-error.ts";
 import { defaultThreads, threadsOption } from "./options.ts";
 
@@ -41,19 +42,14 @@ async function evaluate(
   { split, checkpoint: which, threads = defaultThreads(1), json }: EvaluateOptions,
 ): Promise<void> {
   const { file, loaded, checkpoint } = await openRun(runFolder, which);
-  const dataset = await loaded.definition.data.load();
-  if (dataset.contentHash !== file.datasetHash) {
-    throw new UsageError(
-      "DATASET_CHANGED",
-      `the dataset is not the one that ${runFolder} was made with; restore its files`,
-    );
-  }
+  const dataset = await loadRunDataset(runFolder, file, loaded);
   loadLibtensorflow();
   const { config } = file;
   const saved = new Map(checkpoint.model.map(({ name, data }) => [name, data]));
   const evaluation = await evaluateState({
     configPath: loaded.path,
     config,
+    device: loaded.definition.device,
     dataset,
     data: prepareData(dataset, config),
     threads,

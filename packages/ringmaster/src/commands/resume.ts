@@ -1,4 +1,5 @@
 import { resolve } from "node:path";
+import type { DevicePreference } from "@ringmaster/backend";
 import { listenForShutdown } from "@ringmaster/launch";
 import { type Command, Option } from "commander";
 import { leadRun } from "../run/lead-run.ts";
@@ -10,7 +11,7 @@ interface ResumeOptions {
   readonly ranks: number;
   readonly threads?: number;
   readonly maxSteps?: number;
-  readonly device?: string;
+  readonly device?: DevicePreference;
   readonly json?: boolean;
 }
 
@@ -54,7 +55,7 @@ async function resume(runFolder: string, options: ResumeOptions): Promise<number
   const shutdown = listenForShutdown();
   try {
     return await leadRun({
-      what: { kind: "resume", runFolder, maxSteps },
+      what: { kind: "resume", runFolder, maxSteps, device: options.device },
       ranks,
       workers: { kind: "inProcess", threads },
       json: json === true,

@@ -54,7 +54,7 @@ async function joinRun(config: string, options: WorkerCommandOptions): Promise<n
     const overrides = options.device === undefined ? [] : [{ path: "device", value: options.device }];
     const loaded = await loadDefinition(config, overrides);
     const dataset = await loaded.definition.data.load();
-    const opened = await openDevice(loaded);
+    const opened = await openDevice(loaded.definition.device);
     // Once it has joined, a worker without a supervisor ends with its coordinator, which stops the run.
     const signal = AbortSignal.any([shutdown.stop, shutdown.orphaned]);
     const link = await dialCoordinator({ url: join, token, signal });

@@ -1,4 +1,6 @@
 /** Everything that is read and checked before a run begins; a new run gets its folder last. */
+
+import type { DevicePreference } from "@ringmaster/backend";
 import {
   type CheckpointStore,
   createRunFolder,
@@ -12,7 +14,7 @@ import type { RunConfig } from "@ringmaster/protocol";
 import { type LoadedDefinition, loadDefinition, type Override, prepareData } from "@ringmaster/training";
 import { UsageError } from "../usage-error.ts";
 import { resolveConfig } from "./resolve-config.ts";
-import { loadRunDefinition, type RunFile, readRunFile, relativeConfig } from "./run-record.ts";
+import { loadRunDataset, loadRunDefinition, type RunFile, readRunFile, relativeConfig } from "./run-record.ts";
 import { type OpenedDevice, openDevice } from "./work.ts";
 
 export interface NewRun {
@@ -28,6 +30,8 @@ export interface ResumedRun {
   readonly kind: "resume";
   readonly runFolder: string;
   readonly maxSteps: number | undefined;
+  /** What trains in this process, over the config's choice. */
+  readonly device: DevicePreference | undefined;
 }
 
 export interface PrepareOptions {
@@ -68,7 +72,7 @@ async function prepareNew(what: NewRun, { ranks, inProcess }: PrepareOptions): P
   });
   prepareData(dataset, config);
   checkRanks(ranks, config, true);
-  const opened = inProcess ? await openDevice(loaded) : undefined;
+  const opened = inProcess ? await openDevice(loaded.definition.device) : undefined;
   const runFolder = await createRunFolder(what.runs, name);
   return {
     loaded,
@@ -83,17 +87,14 @@ async function prepareNew(what: NewRun, { ranks, inProcess }: PrepareOptions): P
   };
 }
 
-async function prepareResume({ runFolder }: ResumedRun, { ranks, inProcess }: PrepareOptions): Promise<PreparedRun> {
+async function prepareResume(
+  { runFolder, device }: ResumedRun,
+  { ranks, inProcess }: PrepareOptions,
+): Promise<PreparedRun> {
   const file = await readRunFile(runFolder);
   checkRanks(ranks, file.config, false);
   const loaded = await loadRunDefinition(runFolder, file);
-  const dataset = await loaded.definition.data.load();
-  if (dataset.contentHash !== file.datasetHash) {
-    throw new UsageError(
-      "DATASET_CHANGED",
-      `the dataset is not the one that ${runFolder} was made with; restore its files`,
-    );
-  }
+  const dataset = await loadRunDataset(runFolder, file, loaded);
   const store = openCheckpoints(runFolder);
   const { checkpoint, rejected } = await store.loadNewest();
   for (const { step, reason } of rejected)
@@ -105,7 +106,7 @@ async function prepareResume({ runFolder }: ResumedRun, { ranks, inProcess }: Pr
     );
   }
   const overrides = file.overrides.map(({ path, value }) => ({ path, value }));
-  const opened = inProcess ? await openDevice(loaded) : undefined;
+  const opened = inProcess ? await openDevice(device ?? loaded.definition.device) : undefined;
   return { loaded, dataset, runFolder, opened, name: file.config.name, store, resume: checkpoint, file, overrides };
 }
 

@@ -1,6 +1,7 @@
 /** `config.json` of a run: what `resume`, `evaluate` and `predict` need to find everything again. */
 import { join, relative, resolve } from "node:path";
 import { readConfig, writeConfig } from "@ringmaster/checkpoint";
+import type { ImageDataset } from "@ringmaster/data";
 import { describeIssues, runConfigSchema } from "@ringmaster/protocol";
 import { type LoadedDefinition, loadDefinition } from "@ringmaster/training";
 import { z } from "zod";
@@ -27,6 +28,20 @@ const runFileSchema = z.strictObject({
 export type RunFile = z.infer<typeof runFileSchema>;
 
 export const writeRunFile = (runFolder: string, file: RunFile): Promise<void> => writeConfig(runFolder, { ...file });
+
+/** The run's dataset, which must be the one that the run was made with. @throws UsageError DATASET_CHANGED */
+export async function loadRunDataset(
+  runFolder: string,
+  file: RunFile,
+  loaded: LoadedDefinition,
+): Promise<ImageDataset> {
+  const dataset = await loaded.definition.data.load();
+  if (dataset.contentHash === file.datasetHash) return dataset;
+  throw new UsageError(
+    "DATASET_CHANGED",
+    `the dataset is not the one that ${runFolder} was made with; restore its files`,
+  );
+}
 
 export const relativeConfig = (runFolder: string, configPath: string): string =>
   relative(resolve(runFolder), configPath);

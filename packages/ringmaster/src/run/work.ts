@@ -1,6 +1,7 @@
 /** Runs this machine's part of a run: one rank, in this process. */
 import {
   type Device,
+  type DevicePreference,
   loadLibtensorflow,
   type NumericsFingerprint,
   numericsFingerprint,
@@ -20,9 +21,9 @@ export interface OpenedDevice {
  * Opens libtensorflow in the main thread, where its log settings take effect, and sees what would train.
  * @throws BackendError LIBTENSORFLOW_MISSING, LIBTENSORFLOW_DAMAGED, DEVICE_UNAVAILABLE
  */
-export async function openDevice({ definition }: LoadedDefinition): Promise<OpenedDevice> {
+export async function openDevice(preference: DevicePreference): Promise<OpenedDevice> {
   loadLibtensorflow();
-  const backend = await openTensorflowBackend(definition.device);
+  const backend = await openTensorflowBackend(preference);
   return { device: backend.device, fingerprint: numericsFingerprint(backend) };
 }
 
