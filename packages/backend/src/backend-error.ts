@@ -18,5 +18,4 @@ export type BackendErrorCode =
   | "PRECISION_UNSUPPORTED"
   | "OP_FAILED"
   | "TENSOR_UNKNOWN"
-  | "VALUE_READ_IN_STEP"
   | "RANDOM_IN_STEP";

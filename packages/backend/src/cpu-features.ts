@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { BackendError } from "./backend-error.ts";
-import type { Precision } from "./libtensorflow/config-proto.ts";
+import type { Precision } from "./compute-backend.ts";
 
 /** Instruction sets that libtensorflow's kernels choose between, as Linux names them. */
 const known = ["avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16"] as const;

@@ -1,19 +1,22 @@
-import { cpus } from "node:os";
-import type { TensorflowBackend } from "./tensorflow-backend.ts";
+import type { ComputeBackend } from "./compute-backend.ts";
 
 /** What a gradient's bits depend on besides the run itself. Ranks whose fingerprints differ may compute different bits. */
 export interface NumericsFingerprint {
   readonly backend: string;
   readonly backendVersion: string;
   readonly node: string;
+  /** The model of CPU or GPU; "any" where the backend gives the same bits on all of them. */
   readonly cpu: string;
 }
 
-export function numericsFingerprint(backend: TensorflowBackend): NumericsFingerprint {
-  return {
-    backend: `tensorflow-${backend.device.kind}`,
-    backendVersion: backend.version,
-    node: process.version,
-    cpu: backend.device.kind === "gpu" ? backend.device.name : (cpus()[0]?.model.trim() ?? "unknown"),
-  };
-}
+/** WebAssembly fixes the result of every instruction that the portable kernels use; libtensorflow chooses kernels by the processor. */
+export const numericsFingerprint = ({
+  name,
+  device,
+  version,
+}: Pick<ComputeBackend, "name" | "device" | "version">): NumericsFingerprint => ({
+  backend: `${name}-${device.kind}`,
+  backendVersion: version,
+  node: process.version,
+  cpu: name === "portable" ? "any" : device.name,
+});

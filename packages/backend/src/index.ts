@@ -1,26 +1,40 @@
 export { BackendError, type BackendErrorCode } from "./backend-error.ts";
+export type {
+  ComputeBackend,
+  Device,
+  Feed,
+  Precision,
+  PreparedProgram,
+  Program,
+  ProgramCall,
+  RandomKey,
+} from "./compute-backend.ts";
 export { type CpuFeature, cpuFeatures } from "./cpu-features.ts";
 export { type NumericsFingerprint, numericsFingerprint } from "./fingerprint.ts";
-export { batchNormInTraining, type NormalisedBatch } from "./kernels/batch-norm.ts";
-export { sparseSoftmaxCrossEntropy } from "./kernels/cross-entropy.ts";
-export type { Precision } from "./libtensorflow/config-proto.ts";
+export { isInProgram, keyedNormal, keyedUniform } from "./keyed-random.ts";
+export {
+  type DeviceFacts,
+  type DeviceJudgement,
+  describeGpu,
+  findMachineObstacle,
+  judgeDevice,
+  type Obstacle,
+  readDeviceFacts,
+} from "./libtensorflow/choose-device.ts";
+export type { CudaAnswer, Gpu } from "./libtensorflow/cuda-driver.ts";
+export { type DevicePreference, parseDevice } from "./libtensorflow/device-preference.ts";
+export { type DevicesOfRanks, devicesOfRanks } from "./libtensorflow/devices-of-ranks.ts";
+export type { GpuFacts } from "./libtensorflow/gpu-facts.ts";
 export { type InstallOptions, installLibtensorflow } from "./libtensorflow/install.ts";
+export { findLibtensorflow, type LibtensorflowState } from "./libtensorflow/location.ts";
+export { type LibtensorflowBuild, libtensorflowVersion } from "./libtensorflow/wheels.ts";
 export {
-  findLibtensorflow,
-  type LibtensorflowState,
-  libtensorflowWheel,
-  requireLibtensorflow,
-} from "./libtensorflow/location.ts";
-export {
-  type CallOptions,
-  type CapturedStep,
-  type Device,
-  type DevicePreference,
-  isCapturing,
-  keyedNormal,
-  keyedUniform,
-  loadLibtensorflow,
-  openTensorflowBackend,
-  type StepCapture,
-  type TensorflowBackend,
-} from "./tensorflow-backend.ts";
+  type BackendOptions,
+  type BackendPreference,
+  loadBackend,
+  openBackend,
+  type SettledBackend,
+  settleBackend,
+} from "./open-backend.ts";
+export { batchNormInTraining, type NormalisedBatch } from "./ops/batch-norm.ts";
+export { sparseSoftmaxCrossEntropy } from "./ops/cross-entropy.ts";

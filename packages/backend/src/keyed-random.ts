@@ -1,94 +1,77 @@
 /**
- * Random numbers inside a captured step, keyed by (seed, step, slot in the global batch).
+ * Random numbers inside a program, keyed by (seed, step, slot in the global batch): what a sample sees does not depend on who computes it.
  *
- * StatelessRandomUniformV2 and StatelessRandomNormalV2 with Philox (alg = 1) are counter based: element i of a draw is made from counter + floor(i / 4), lane
- * i mod 4 (Salmon et al., SC 2011). A seat that works the samples [first, end) of a global batch therefore gets exactly its slice of the whole
- * batch's numbers by starting at counter floor(first * e / 4), e elements a sample, and dropping the first (first * e) mod 4 elements. The key is
- * (seed, step); the counter's high word is the number of the draw within the model, so that two layers never share numbers.
+ * All backends draw one stream, that of TensorFlow's StatelessRandomUniformV2 and StatelessRandomNormalV2 with Philox (alg = 1), which are counter based:
+ * element i of a draw is made from counter + floor(i / 4), lane i mod 4 (Salmon et al., SC 2011). A seat that works the samples [first, end) of a global
+ * batch therefore gets exactly its slice of the whole batch's numbers by starting at counter floor(first * e / 4), e elements a sample, and dropping the
+ * first (first * e) mod 4 elements. The key is (seed, step); the counter's high word is the number of the draw within the body, so that two layers
+ * never share numbers.
  */
-import { attributeKinds } from "./libtensorflow/attributes.ts";
-import { dataTypes } from "./libtensorflow/dtypes.ts";
+import type * as tf from "@tensorflow/tfjs";
+import { BackendError } from "./backend-error.ts";
+import type { RandomKey } from "./compute-backend.ts";
 
-const philox = 1;
-const lanes = 4;
+export type Distribution = "uniform" | "normal";
 
-/** Where draws get their tensors from; the backend implements it during a capture. */
-export interface RandomHost {
-  /** A tensor that is fed anew at each call of the captured function. */
-  input(shape: readonly number[], dtype: number): number;
-  constant(values: Int32Array, shape: readonly number[]): number;
-  execute(name: string, attributes: { name: string; type: number; value: number }[], inputs: number[]): number;
+/** What a backend makes a body's random numbers with. */
+export interface StepDraws {
+  /** The next draw: float32 of `shape`, whose first dimension is the seat's samples. */
+  draw(distribution: Distribution, shape: readonly number[]): tf.Tensor;
 }
 
-interface Draw {
-  readonly elementsPerSample: number;
-  readonly counter: number;
-  /** Input that holds the elements to drop; undefined where no seat ever has to drop any. */
-  readonly dropped: number | undefined;
+export const philoxLanes = 4;
+
+/** Where draw number `index` starts, for samples of `elementsPerSample` elements. */
+export interface DrawStart {
+  readonly key: bigint;
+  readonly counter: readonly [low: bigint, high: bigint];
+  /** Elements to leave out, 0 to 3. */
+  readonly dropped: number;
 }
 
-/** The draws of one captured function, in the order in which the model makes them. */
-export class KeyedDraws {
-  readonly key: number;
-  readonly draws: Draw[] = [];
-  readonly #host: RandomHost;
+export function drawStart({ seed, step, firstSlot }: RandomKey, index: number, elementsPerSample: number): DrawStart {
+  const first = firstSlot * elementsPerSample;
+  return {
+    key: (BigInt(seed) << 32n) | BigInt(step >>> 0),
+    counter: [BigInt(Math.floor(first / philoxLanes)), BigInt(index)],
+    dropped: first % philoxLanes,
+  };
+}
 
-  constructor(host: RandomHost) {
-    this.#host = host;
-    this.key = host.input([1], dataTypes.uint64);
-  }
+let current: StepDraws | undefined;
 
-  /** The id of a float32 tensor of numbers for `shape`, whose first dimension is the seat's samples. */
-  draw(op: "StatelessRandomUniformV2" | "StatelessRandomNormalV2", shape: readonly number[]): number {
-    const host = this.#host;
-    const [samples = 1, ...rest] = shape;
-    const elementsPerSample = rest.reduce((product, size) => product * size, 1);
-    const aligned = elementsPerSample % lanes === 0;
-    const counter = host.input([2], dataTypes.uint64);
-    const dropped = aligned ? undefined : host.input([1], dataTypes.int32);
-    this.draws.push({ elementsPerSample, counter, dropped });
-
-    const elements = samples * elementsPerSample;
-    const drawn = aligned ? shape : [elements + lanes - 1];
-    const shapeId = host.constant(Int32Array.from(drawn), [drawn.length]);
-    const attributes = [
-      { name: "dtype", type: attributeKinds.type, value: dataTypes.float },
-      { name: "Tshape", type: attributeKinds.type, value: dataTypes.int32 },
-    ];
-    const numbers = host.execute(op, attributes, [
-      shapeId,
-      this.key,
-      counter,
-      host.constant(Int32Array.of(philox), []),
-    ]);
-    if (dropped === undefined) return numbers;
-    const sliced = host.execute(
-      "Slice",
-      [
-        { name: "T", type: attributeKinds.type, value: dataTypes.float },
-        { name: "Index", type: attributeKinds.type, value: dataTypes.int32 },
-      ],
-      [numbers, dropped, host.constant(Int32Array.of(elements), [1])],
+/**
+ * Runs a program's body with `draws` behind {@link keyedUniform} and {@link keyedNormal}. Math.random throws meanwhile: a number drawn there would depend
+ * on who computes the sample, and in a captured step it would be the same for ever.
+ */
+export function withDraws<Result>(draws: StepDraws, body: () => Result): Result {
+  const random = Math.random;
+  Math.random = () => {
+    const advice = "use keyedUniform or keyedNormal, or a layer that Ringmaster keys (dropout, Gaussian noise)";
+    throw new BackendError(
+      "RANDOM_IN_STEP",
+      `the model draws a random number in JavaScript inside the training step; ${advice}`,
     );
-    return host.execute(
-      "Reshape",
-      [
-        { name: "T", type: attributeKinds.type, value: dataTypes.float },
-        { name: "Tshape", type: attributeKinds.type, value: dataTypes.int32 },
-      ],
-      [sliced, host.constant(Int32Array.from(shape), [shape.length])],
-    );
+  };
+  current = draws;
+  try {
+    return body();
+  } finally {
+    current = undefined;
+    Math.random = random;
   }
+}
 
-  /** Writes the fed values for one call into the inputs' memory. */
-  feed(bytesOf: (input: number) => DataView, seed: number, step: number, firstSlot: number): void {
-    bytesOf(this.key).setBigUint64(0, (BigInt(seed) << 32n) | BigInt(step >>> 0), true);
-    this.draws.forEach(({ elementsPerSample, counter, dropped }, index) => {
-      const first = firstSlot * elementsPerSample;
-      const view = bytesOf(counter);
-      view.setBigUint64(0, BigInt(Math.floor(first / lanes)), true);
-      view.setBigUint64(8, BigInt(index), true);
-      if (dropped !== undefined) bytesOf(dropped).setInt32(0, first % lanes, true);
-    });
-  }
+/** Whether a program's body runs in this thread: random layers draw keyed numbers then. */
+export const isInProgram = (): boolean => current !== undefined;
+
+/** Uniform in [0, 1), float32, keyed by (seed, step, slot, draw); `shape[0]` is the seat's samples. Inside a program's body only. */
+export const keyedUniform = (shape: readonly number[]): tf.Tensor => drawn("uniform", shape);
+
+/** Standard normal, float32, keyed like {@link keyedUniform}. */
+export const keyedNormal = (shape: readonly number[]): tf.Tensor => drawn("normal", shape);
+
+function drawn(distribution: Distribution, shape: readonly number[]): tf.Tensor {
+  if (!current) throw new BackendError("RANDOM_IN_STEP", "keyed random numbers exist inside a program's body only");
+  return current.draw(distribution, shape);
 }

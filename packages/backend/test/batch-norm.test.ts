@@ -1,6 +1,6 @@
 import * as tf from "@tensorflow/tfjs";
 import t from "tap";
-import { batchNormInTraining, openTensorflowBackend } from "../src/index.ts";
+import { batchNormInTraining, openBackend } from "../src/index.ts";
 import { wave } from "./fixtures/captured-function.ts";
 
 interface Case {
@@ -60,7 +60,7 @@ function outcome(normalise: Normalise, { shape, scale, offset, epsilon }: Case):
 
 await tf.setBackend("cpu");
 const expected = cases.map((each) => outcome(composed, each));
-const backend = await openTensorflowBackend("cpu");
+const backend = await openBackend({ backend: "tensorflow", device: "cpu" });
 
 t.test("values, moments and gradients are those of tfjs's composition on its CPU backend", async (t) => {
   cases.forEach((each, index) => {

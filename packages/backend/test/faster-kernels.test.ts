@@ -1,6 +1,8 @@
 import * as tf from "@tensorflow/tfjs";
 import t from "tap";
-import { openTensorflowBackend, sparseSoftmaxCrossEntropy, type TensorflowBackend } from "../src/index.ts";
+import { type ComputeBackend, openBackend, sparseSoftmaxCrossEntropy } from "../src/index.ts";
+import { crossEntropyKernel } from "../src/ops/cross-entropy.ts";
+import { composedCrossEntropy } from "../src/tensorflow/kernels/cross-entropy.ts";
 import { wave } from "./fixtures/captured-function.ts";
 
 type Make = () => readonly tf.Tensor[];
@@ -194,7 +196,7 @@ function distance(found: readonly number[], expected: readonly number[]): number
 
 await tf.setBackend("cpu");
 const expected = cases.map(({ reference }) => plain(reference));
-const backend: TensorflowBackend = await openTensorflowBackend("cpu");
+const backend: ComputeBackend = await openBackend({ backend: "tensorflow", device: "cpu" });
 
 t.test("kernels and gradients give what tfjs's CPU backend gives", async (t) => {
   t.equal(tf.getBackend(), "tensorflow");
@@ -249,4 +251,17 @@ t.test("kernels leave no tensor behind, inside and outside of tidy", async (t) =
   once();
   tf.tidy(once);
   t.same([backend.tensorCount(), tf.memory().numTensors, tf.memory().numDataBuffers], before);
+});
+
+t.test("cross-entropy as GPUs compute it, from deterministic kernels, gives what TensorFlow's op gives", async (t) => {
+  for (const size of [1, 30, 1e4]) {
+    const logits = tf.mul(tensor([6, 10]), size) as tf.Tensor2D;
+    const labels = tf.tensor1d([0, 9, 3, 3, 5, 1], "int32");
+    const op = tf.engine().runKernel(crossEntropyKernel, { logits, labels }) as tf.Tensor[];
+    const composed = composedCrossEntropy({ logits, labels }, {}, tf.backend() as never) as tf.Tensor[];
+    composed.forEach((found, output) => {
+      const difference = distance([...found.dataSync()], [...(op[output]?.dataSync() ?? [])]);
+      t.ok(difference < 2e-6, `logits up to ${size}, output ${output}: ${difference}`);
+    });
+  }
 });

@@ -1,8 +1,9 @@
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
-import { findLibtensorflow, installLibtensorflow, loadLibtensorflow, openTensorflowBackend } from "../src/index.ts";
-import { cacheFolder, libraryFiles, libtensorflowFolder, receiptFile } from "../src/libtensorflow/location.ts";
+import { findLibtensorflow, installLibtensorflow, openBackend } from "../src/index.ts";
+import { cacheFolder, libraryFiles, receiptFile } from "../src/libtensorflow/location.ts";
+import { loadLibtensorflow } from "../src/tensorflow/load-libtensorflow.ts";
 
 const saved = { ...process.env };
 t.afterEach(() => {
@@ -12,10 +13,12 @@ t.afterEach(() => {
   }
 });
 
+const cpuFolder = () => findLibtensorflow("cpu").folder;
+
 /** A folder in the place of an installation, with libraries that are none, and a receipt. */
 function pretend(cache: string, receipt: (sizes: Record<string, number>) => string): string {
   process.env["RINGMASTER_CACHE"] = cache;
-  const folder = libtensorflowFolder();
+  const folder = cpuFolder();
   mkdirSync(folder, { recursive: true });
   const bytes = 4096;
   for (const file of Object.values(libraryFiles)) writeFileSync(join(folder, file), Buffer.alloc(bytes, "x"));
@@ -28,26 +31,29 @@ t.test("the cache is RINGMASTER_CACHE, else XDG_CACHE_HOME/ringmaster, else ~/.c
   t.equal(cacheFolder({ RINGMASTER_CACHE: "/a", XDG_CACHE_HOME: "/b" }), "/a");
   t.equal(cacheFolder({ RINGMASTER_CACHE: "", XDG_CACHE_HOME: "/b" }), "/b/ringmaster");
   t.match(cacheFolder({}), /^\/.*\/\.cache\/ringmaster$/);
-  t.match(libtensorflowFolder({ RINGMASTER_CACHE: "/a" }), /^\/a\/tensorflow-cpu-[\d.]+-linux-x64$/);
+  for (const build of ["cpu", "cuda"] as const) {
+    const { folder } = findLibtensorflow(build, { RINGMASTER_CACHE: "/a" });
+    t.match(folder, new RegExp(`^/a/tensorflow-${build}-[\\d.]+-linux-x64$`));
+  }
 });
 
 t.test("an empty cache: nothing is loaded, and the command that fetches it is named", async (t) => {
   process.env["RINGMASTER_CACHE"] = t.testdir();
-  t.match(findLibtensorflow(), { state: "missing", folder: libtensorflowFolder() });
+  t.match(findLibtensorflow(), { state: "missing", folder: cpuFolder() });
   const expected = {
     name: "BackendError",
     code: "LIBTENSORFLOW_MISSING",
     message: /libtensorflow [\d.]+ is not in .*; run "npx ringmaster setup" to fetch it \(\d+ MB/,
   };
-  t.throws(loadLibtensorflow, expected);
-  await t.rejects(openTensorflowBackend("cpu"), expected);
+  t.throws(() => loadLibtensorflow("cpu"), expected);
+  await t.rejects(openBackend({ backend: "tensorflow", device: "cpu" }), expected);
 });
 
 t.test("an installation that was cut off before its receipt counts as missing", async (t) => {
   process.env["RINGMASTER_CACHE"] = t.testdir();
-  mkdirSync(libtensorflowFolder(), { recursive: true });
-  for (const file of Object.values(libraryFiles)) writeFileSync(join(libtensorflowFolder(), file), "x");
-  t.throws(loadLibtensorflow, { code: "LIBTENSORFLOW_MISSING" });
+  mkdirSync(cpuFolder(), { recursive: true });
+  for (const file of Object.values(libraryFiles)) writeFileSync(join(cpuFolder(), file), "x");
+  t.throws(() => loadLibtensorflow("cpu"), { code: "LIBTENSORFLOW_MISSING" });
 });
 
 const receipts: Record<string, { receipt: (sizes: Record<string, number>) => string; reason: RegExp }> = {
@@ -70,15 +76,17 @@ for (const [name, { receipt, reason }] of Object.entries(receipts)) {
   t.test(`${name}: damaged, says what and how to mend it`, async (t) => {
     const folder = pretend(t.testdir(), receipt);
     const expected = { name: "BackendError", code: "LIBTENSORFLOW_DAMAGED", message: reason };
-    t.throws(loadLibtensorflow, expected);
-    t.throws(loadLibtensorflow, { message: new RegExp(`${folder}.*run "npx ringmaster setup" to fetch it again`) });
-    await t.rejects(openTensorflowBackend("cpu"), expected);
+    t.throws(() => loadLibtensorflow("cpu"), expected);
+    t.throws(() => loadLibtensorflow("cpu"), {
+      message: new RegExp(`${folder}.*run "npx ringmaster setup" to fetch it again`),
+    });
+    await t.rejects(openBackend({ backend: "tensorflow", device: "cpu" }), expected);
   });
 }
 
 t.test("a library that is gone is damage", async (t) => {
   pretend(t.testdir(), (sizes) => JSON.stringify({ ...sizes, [libraryFiles.cc]: 4096 }));
-  rmSync(join(libtensorflowFolder(), libraryFiles.cc));
+  rmSync(join(cpuFolder(), libraryFiles.cc));
   t.match(findLibtensorflow(), { state: "damaged", reason: /libtensorflow_cc.*expected 4096 bytes, found no file/ });
 });
 

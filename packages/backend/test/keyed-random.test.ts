@@ -1,8 +1,8 @@
 import t from "tap";
-import { keyedNormal, keyedUniform, openTensorflowBackend } from "../src/index.ts";
+import { keyedNormal, keyedUniform, openBackend } from "../src/index.ts";
 import { captureOver } from "./fixtures/captured-function.ts";
 
-const backend = await openTensorflowBackend("cpu");
+const backend = await openBackend({ backend: "tensorflow", device: "cpu" });
 const batch = 24;
 const perSample = [1, 3, 4, 7, 300];
 const shapeOf = (samples: number, elements: number) => (elements === 1 ? [samples] : [samples, elements]);

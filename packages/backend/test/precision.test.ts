@@ -1,7 +1,8 @@
 import * as tf from "@tensorflow/tfjs";
 import t from "tap";
 import { requirePrecision } from "../src/cpu-features.ts";
-import { cpuFeatures, openTensorflowBackend, type Precision } from "../src/index.ts";
+import { cpuFeatures, openBackend, type Precision } from "../src/index.ts";
+import { captureOver } from "./fixtures/captured-function.ts";
 
 t.test("bfloat16 is refused where the CPU would compute in float32 and say nothing", async (t) => {
   for (const features of [["avx512_bf16"], ["avx2", "amx_bf16"]] as const)
@@ -22,23 +23,19 @@ t.test(
   "a product in bfloat16 is near the one in float32, and not it",
   { skip: hasBfloat16 ? false : "needs a CPU with avx512_bf16 or amx_bf16" },
   async (t) => {
-    const backend = await openTensorflowBackend("cpu");
+    const backend = await openBackend({ backend: "tensorflow", device: "cpu" });
     const size = 64;
     const values = Float32Array.from({ length: size * size }, (_, i) => Math.fround(((i * 7919) % 1009) / 1009 - 0.5));
     const product = (precision: Precision): Float32Array => {
-      const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
-      new Float32Array(memory.buffer, 64, values.length).set(values);
-      const step = backend.captureStep(() => {
-        const x = tf.zeros([size, size]);
-        return { inputs: [x], outputs: [tf.matMul(x, x)] };
-      }, precision);
-      step.run({
-        inputs: [backend.viewOf(memory, 64, [size, size], "float32")],
-        random: { seed: 0, step: 0, firstSlot: 0 },
-        read: (_output, data, bytes) => backend.copyTo(memory, 32_768, data, bytes),
-      });
-      step.dispose();
-      return new Float32Array(memory.buffer, 32_768, values.length).slice();
+      const program = captureOver(
+        backend,
+        [{ shape: [size, size], values: [...values] }],
+        ([x]) => [tf.matMul(x as tf.Tensor2D, x as tf.Tensor2D)],
+        { precision },
+      );
+      const [result = new Float32Array()] = program.run();
+      program.step.dispose();
+      return result;
     };
     const exact = product("float32");
     const rounded = product("bfloat16");

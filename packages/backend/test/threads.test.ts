@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import t from "tap";
-import { loadLibtensorflow } from "../src/index.ts";
+import { loadLibtensorflow } from "../src/tensorflow/load-libtensorflow.ts";
 import { gradientHashes } from "./fixtures/gradient-thread.ts";
 
 /** The thread runs from source here and from dist in dist; it inherits tap's loader with this process's flags. */
@@ -11,7 +11,7 @@ const entry = new URL(
 );
 
 t.test("one captured gradient has the same bits in the main thread and in threads that compute at once", async (t) => {
-  loadLibtensorflow();
+  loadLibtensorflow("cpu");
   const threads = Array.from({ length: 3 }, () => new Worker(entry));
   t.same(await Promise.all(threads.map(async (thread) => (await once(thread, "message"))[0])), [
     "ready",

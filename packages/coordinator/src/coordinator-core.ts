@@ -218,10 +218,10 @@ export class CoordinatorCore {
     this.#phase = "stepping";
     const firstStep = resume?.step ?? 0;
     this.#ledger = new StepLedger(firstStep);
-    const { stepsPerEpoch, totalSteps } = first.ready;
+    const { stepsPerEpoch, totalSteps, eagerBecause } = first.ready;
     const begun: CoordinatorEffect = {
       type: "event",
-      event: { type: "began", firstStep, stepsPerEpoch, totalSteps, numericsNote },
+      event: { type: "began", firstStep, stepsPerEpoch, totalSteps, numericsNote, eagerBecause },
     };
     return [begun, ...this.#toAll({ type: "CoordinatorBegin", generation, firstStep })];
   }

@@ -40,6 +40,8 @@ export type RunEvent =
       readonly stepsPerEpoch: number;
       readonly totalSteps: number;
       readonly numericsNote: string | null;
+      /** See `WorkerReady.eagerBecause`. */
+      readonly eagerBecause: string | null;
     }
   | ({ readonly type: "committed" } & StepReport)
   | { readonly type: "evaluated"; readonly step: number; readonly evaluation: WorkerEvaluated["evaluation"] }

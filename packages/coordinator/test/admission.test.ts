@@ -272,7 +272,9 @@ t.test("no step begins before all are ready", async (t) => {
   t.equal(core.phase, "stepping");
   for (const index of [0, 1, 2])
     t.same(toldTo(index, effects), [{ type: "CoordinatorBegin", generation: 1, firstStep: 0 }]);
-  t.same(eventsIn(effects), [{ type: "began", firstStep: 0, stepsPerEpoch: 5, totalSteps: 10, numericsNote: null }]);
+  t.same(eventsIn(effects), [
+    { type: "began", firstStep: 0, stepsPerEpoch: 5, totalSteps: 10, numericsNote: null, eagerBecause: null },
+  ]);
 });
 
 t.test("a resumed run begins with the step of its checkpoint", async (t) => {

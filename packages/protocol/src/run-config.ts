@@ -76,7 +76,9 @@ export const runConfigSchema = record({
   hashEverySteps: integer(1, maxUint32),
   /** `strict` refuses a world whose ranks have different numerics fingerprints. */
   numerics: oneOf("any", "strict"),
-  device: oneOf("auto", "cpu", "gpu"),
+  /** What a rank computes on unless its own command line says otherwise. */
+  backend: oneOf("auto", "tensorflow", "portable"),
+  device: textLike(/^(?:auto|cpu|gpu(?::(?:0|[1-9]\d{0,2}))?)$/, 7, '"auto" or "cpu" or "gpu" or "gpu:1"'),
   /** A few steps of everything, to see that it runs. */
   fastDevRun: flag(),
 }).superRefine(({ seats, batchSize }, context) => {

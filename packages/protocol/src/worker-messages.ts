@@ -61,8 +61,10 @@ export const workerReadySchema = record({
   generation: uint32(),
   layoutHash: hash(),
   stateHash: hash(),
-  /** Of the run's own captured gradient on a fixed batch. */
+  /** Of the run's own gradient on a fixed batch. */
   probeHash: hash(),
+  /** Why the step runs op by op although the backend captures; null where it does not. */
+  eagerBecause: label().nullable(),
   stepsPerEpoch: integer(1, maxUint32),
   /** Steps of the whole run. */
   totalSteps: integer(1, maxUint32),

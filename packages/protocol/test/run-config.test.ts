@@ -79,7 +79,7 @@ t.test("what is wrong with a configuration is said in a line for every field", a
       { checkpoint: { everySteps: 10, keep: 1, kep: 2 } },
       ['checkpoint: expected only everySteps, keep, found also "kep"'],
     ],
-    [{ device: () => "gpu" }, ['device: expected "auto" or "cpu" or "gpu", found a function']],
+    [{ device: () => "gpu" }, ['device: expected "auto" or "cpu" or "gpu" or "gpu:1", found a function']],
     [
       { seats: 65 },
       [

@@ -1,3 +1,4 @@
+import { type DevicePreference, parseDevice } from "@ringmaster/backend";
 import type { DataSource } from "@ringmaster/data";
 import { describeIssues, expecting, quote } from "@ringmaster/protocol";
 import { z } from "zod";
@@ -38,8 +39,10 @@ export interface TrainingOptions {
   readonly numerics?: "any" | "strict";
   /** "bfloat16": convolutions and products of matrices of a training step in bfloat16, where the CPU has it; all else stays float32. Default "float32". */
   readonly precision?: "float32" | "bfloat16";
+  /** Default "auto": libtensorflow where it is installed, else "portable" (WebAssembly: several times slower, the same bits on every CPU). */
+  readonly backend?: "auto" | "tensorflow" | "portable";
   /** Default "auto": a GPU where libtensorflow sees one, else the CPU. */
-  readonly device?: "auto" | "cpu" | "gpu";
+  readonly device?: DevicePreference;
 }
 
 /** A checked config, defaults filled in but for those that depend on the dataset or the world (null, "auto"). */
@@ -120,7 +123,12 @@ const definitionSchema = z.strictObject({
   segmentBytes: int(64, 262_144).multipleOf(64).default(262_144),
   numerics: z.enum(["any", "strict"]).default("any"),
   precision: z.enum(["float32", "bfloat16"]).default("float32"),
-  device: z.enum(["auto", "cpu", "gpu"]).default("auto"),
+  backend: z.enum(["auto", "tensorflow", "portable"]).default("auto"),
+  device: z
+    .custom<DevicePreference>((value) => typeof value === "string" && parseDevice(value) !== undefined, {
+      error: ({ input }) => `expected "auto" or "cpu" or "gpu" or "gpu:1", found ${quote(input)}`,
+    })
+    .default("auto"),
 });
 
 /**

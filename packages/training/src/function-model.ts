@@ -1,5 +1,5 @@
 /** A model that is a plain function of tensors. */
-import { isCapturing } from "@ringmaster/backend";
+import { isInProgram } from "@ringmaster/backend";
 import * as tf from "@tensorflow/tfjs";
 import { masked } from "./keyed-layers.ts";
 import type { Model, ModelInput } from "./model.ts";
@@ -71,5 +71,5 @@ const unsupported = (message: string): TrainingError => new TrainingError("MODEL
  * @param rate the share that is dropped, 0 to below 1
  */
 export function dropout<Tensor extends tf.Tensor>(input: Tensor, rate: number, training: boolean): Tensor {
-  return training && rate > 0 && isCapturing() ? (masked(input, rate, input.shape) as Tensor) : input;
+  return training && rate > 0 && isInProgram() ? (masked(input, rate, input.shape) as Tensor) : input;
 }

@@ -1,9 +1,9 @@
 /**
- * tf.layers' BatchNormalization composes moments, normalisation and gradient from some forty ops. Inside a captured training step it runs as one op
- * forward and one backward; the rule of the moving statistics is tf.layers' own. In evaluation, outside of a capture, or where the channels are not the
+ * tf.layers' BatchNormalization composes moments, normalisation and gradient from some forty ops. Inside a training step's program it runs as one op
+ * forward and one backward; the rule of the moving statistics is tf.layers' own. In evaluation, outside of a program, or where the channels are not the
  * last axis, tf.layers' code runs. (That code reads a scale and an offset in training even where the layer was told to have none, and throws.)
  */
-import { batchNormInTraining, isCapturing } from "@ringmaster/backend";
+import { batchNormInTraining, isInProgram } from "@ringmaster/backend";
 import * as tf from "@tensorflow/tfjs";
 
 type LayerCall = (inputs: tf.Tensor | tf.Tensor[], kwargs: { training?: boolean }) => tf.Tensor | tf.Tensor[];
@@ -20,7 +20,7 @@ interface BatchNormalization extends tf.layers.Layer {
 
 let fused = false;
 
-/** Makes tf.layers' BatchNormalization fused in captured training steps, once a thread. */
+/** Makes tf.layers' BatchNormalization fused in programs of training steps, once a thread. */
 export function fuseBatchNorm(): void {
   if (fused) return;
   fused = true;
@@ -28,7 +28,7 @@ export function fuseBatchNorm(): void {
   const own = prototype.call;
   prototype.call = function (this: BatchNormalization, inputs, kwargs) {
     const input = Array.isArray(inputs) ? inputs[0] : inputs;
-    const applies = isCapturing() && kwargs.training === true && input !== undefined && channelsAreLast(this, input);
+    const applies = isInProgram() && kwargs.training === true && input !== undefined && channelsAreLast(this, input);
     return applies ? tf.tidy(() => normalise(this, input)) : own.call(this, inputs, kwargs);
   };
 }

@@ -1,8 +1,8 @@
 /**
- * tf.layers' random layers draw in JavaScript, which a captured step would freeze. Inside a capture they draw keyed numbers instead
+ * tf.layers' random layers draw in JavaScript, which a captured step would freeze. Inside a program they draw keyed numbers instead
  * (`keyedUniform`), so that what a sample sees depends on (seed, step, slot in the global batch) and not on who computes it.
  */
-import { isCapturing, keyedNormal, keyedUniform } from "@ringmaster/backend";
+import { isInProgram, keyedNormal, keyedUniform } from "@ringmaster/backend";
 import * as tf from "@tensorflow/tfjs";
 import { TrainingError } from "./training-error.ts";
 
@@ -41,7 +41,7 @@ function replace(example: tf.layers.Layer, noise: Noise): void {
   prototype.call = function (this: RandomLayer, inputs, kwargs) {
     // Like tf.layers', a rate of 0 or 1 draws nothing and leaves the input alone.
     const draws = !(this.rate <= 0 || this.rate >= 1);
-    if (!isCapturing() || kwargs.training !== true || !draws) return own.call(this, inputs, kwargs);
+    if (!isInProgram() || kwargs.training !== true || !draws) return own.call(this, inputs, kwargs);
     const input = Array.isArray(inputs) ? inputs[0] : inputs;
     if (input === undefined)
       throw new TrainingError("MODEL_UNSUPPORTED", `layer ${this.name}: expected one input, found none`);

@@ -4,10 +4,11 @@
  *
  * A seat's flat buffer, in floats:
  *
- *     [ parameter 0 | parameter 1 | ... | tail | evaluation ]
- *       bucket 0 ...         last training bucket  evaluation bucket
+ *     [ last parameter | ... | parameter 1 | parameter 0 | tail | evaluation ]
+ *       bucket 0 ...                 last training bucket  evaluation bucket
  *
- * Every part starts at a multiple of 16 floats (64 bytes, a cache line and TensorFlow's alignment); the gaps stay zero.
+ * The backward pass makes gradients from the model's end to its beginning, so the last parameters lie in front: their bucket is reduced while the rest is
+ * still computed. Every part starts at a multiple of 16 floats (64 bytes, a cache line and TensorFlow's alignment); the gaps stay zero.
  */
 import { createHash } from "node:crypto";
 import { tailFields } from "./tail.ts";
@@ -29,6 +30,7 @@ export interface Bucket {
 export interface RunLayout {
   readonly seats: number;
   readonly classes: number;
+  /** In the model's order; their offsets fall. */
   readonly parameters: readonly Placed[];
   readonly statistics: readonly Placed[];
   /** Floats of the parameters' flat buffer, gaps included. */
@@ -40,6 +42,8 @@ export interface RunLayout {
   readonly buckets: readonly Bucket[];
   /** Indices of the buckets that a training step reduces. */
   readonly stepBuckets: readonly number[];
+  /** The stages that a seat's step is cut into: the buckets that each hands over. */
+  readonly stages: readonly (readonly number[])[];
   /** Index of the bucket that an evaluation reduces: [loss, samples, confusion matrix]. */
   readonly evaluationBucket: number;
   /** Floats of a seat's flat buffer. */
@@ -62,20 +66,24 @@ export function createLayout(options: {
   readonly bucketBytes: number;
 }): RunLayout {
   const { classes, seats, bucketBytes } = options;
-  const parameters = place(options.parameters);
+  const placed = place(options.parameters.toReversed());
+  const parameters = placed.toReversed();
   const statistics = place(options.statistics);
   const statisticFloats = endOf(statistics);
-  const tailStart = endOf(parameters);
+  const tailStart = endOf(placed);
   const evaluationStart = align(tailStart + tailFields + statisticFloats);
   const evaluation = { start: evaluationStart, length: evaluationFields + classes * classes };
 
-  const starts = bucketStarts(parameters, bucketBytes / 4);
+  const starts = bucketStarts(placed, bucketBytes / 4);
   const training = starts.map((start, index) => {
     const end = starts[index + 1] ?? tailStart + tailFields + statisticFloats;
     return { start, length: end - start };
   });
   const buckets = [...training, evaluation];
-  const shapes = { parameters, statistics, buckets, seats, classes };
+  const stepBuckets = training.map((_, index) => index);
+  // A run of one seat never has a ring to hand a bucket to, and a cut costs 6 % (float32) to 13 % (bfloat16) of SimpleCNN's step.
+  const stages = seats === 1 ? [stepBuckets] : stepBuckets.map((bucket) => [bucket]);
+  const shapes = { parameters, statistics, buckets, stages, seats, classes };
   return {
     seats,
     classes,
@@ -85,7 +93,8 @@ export function createLayout(options: {
     statisticFloats,
     tailStart,
     buckets,
-    stepBuckets: training.map((_, index) => index),
+    stepBuckets,
+    stages,
     evaluationBucket: training.length,
     seatFloats: align(evaluationStart + evaluation.length),
     hash: createHash("sha256").update(JSON.stringify(shapes)).digest("hex"),

@@ -21,7 +21,7 @@ export interface ThreadMemory {
   readonly images: number;
   /** int32 [batch] */
   readonly labels: number;
-  /** What a captured function returns that is not a gradient. */
+  /** What a program returns that is not a gradient. */
   readonly scratch: number;
 }
 

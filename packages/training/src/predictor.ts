@@ -1,5 +1,5 @@
 /** A trained model for use: pixels in, probabilities out. */
-import { openTensorflowBackend } from "@ringmaster/backend";
+import { openBackend } from "@ringmaster/backend";
 import { type Normalisation, pixelTable } from "@ringmaster/data";
 import * as tf from "@tensorflow/tfjs";
 import { buildModel } from "./build-model.ts";
@@ -32,7 +32,7 @@ export async function createPredictor({
   normalisation,
   weights,
 }: PredictorOptions): Promise<Predictor> {
-  await openTensorflowBackend(definition.device);
+  await openBackend({ backend: definition.backend, device: definition.device });
   const model = buildModel(definition.model, input, definition.seed);
   const variables = [...model.parameters, ...model.statistics];
   variables.forEach(({ name, shape, variable }, index) => {

@@ -1,13 +1,13 @@
 /**
- * What a compute thread does for a seat: read the seat's part of the batch, run the captured step, and leave the seat's sums in its flat buffer.
+ * What a compute thread does for a seat: read the seat's part of the batch, run the training step, and leave the seat's sums in its flat buffer.
  * The bits in that buffer depend on (state, step, seat, S) alone.
  */
 import { collate, receiptLimbs } from "@ringmaster/data";
-import { captureEvaluateBlock, type EvaluateBlock } from "./evaluate-block.ts";
+import { type EvaluateBlock, prepareEvaluateBlock } from "./evaluate-block.ts";
 import { evaluationFields } from "./layout.ts";
 import { blockShapes, type EvaluationSplit, type PreparedData, seatBlocks } from "./prepared-data.ts";
 import { tailFields, writeTail } from "./tail.ts";
-import { captureTrainStep, type StepSurroundings, type TrainStep } from "./train-step.ts";
+import { prepareTrainStep, type StepSurroundings, type TrainStep } from "./train-step.ts";
 
 export interface SeatTiming {
   readonly dataMs: number;
@@ -15,25 +15,31 @@ export interface SeatTiming {
 }
 
 export interface SeatComputer {
-  /** Ops of the captured training step. */
+  /** Ops of a training step. */
   readonly ops: number;
+  /** Why steps run op by op although the backend captures; null where they do not. */
+  readonly eagerBecause: string | null;
   /** For each statistic of the layout, whether training rewrites it. */
   readonly rewrites: readonly boolean[];
-  /** `buffer`: byte offset of the seat's flat buffer. `plan`: whether this rank has the pending plan. */
-  train(step: number, seat: number, buffer: number, plan: boolean): SeatTiming;
+  /**
+   * @param buffer byte offset of the seat's flat buffer
+   * @param plan whether this rank has the pending plan
+   * @param onBucket called as soon as a bucket of the step is in the buffer, the last with the tail, in the layout's order
+   */
+  train(step: number, seat: number, buffer: number, plan: boolean, onBucket?: (bucket: number) => void): SeatTiming;
   evaluate(split: EvaluationSplit, seat: number, buffer: number): SeatTiming;
 }
 
-/** Captures every shape that the run will see, before its first step. */
+/** Prepares every shape that the run will see, before its first step. */
 export function createSeatComputer(surroundings: StepSurroundings, data: PreparedData, seed: number): SeatComputer {
   const { memory, layout, thread, model } = surroundings;
   const { sampler, table, dataset } = data;
   const { imageShape } = dataset;
   const trainSteps = new Map<number, TrainStep>(
-    sampler.seatShapes().map((samples) => [samples, captureTrainStep(surroundings, samples)]),
+    sampler.seatShapes().map((samples) => [samples, prepareTrainStep(surroundings, samples)]),
   );
   const evaluateBlocks = new Map<number, EvaluateBlock>(
-    blockShapes(data).map((samples) => [samples, captureEvaluateBlock(surroundings, samples)]),
+    blockShapes(data).map((samples) => [samples, prepareEvaluateBlock(surroundings, samples)]),
   );
   const largest = Math.max(...trainSteps.keys(), ...evaluateBlocks.keys());
   const images = new Float32Array(memory.buffer, thread.images, largest * imageShape.reduce((a, b) => a * b, 1));
@@ -47,9 +53,10 @@ export function createSeatComputer(surroundings: StepSurroundings, data: Prepare
 
   return {
     ops: first?.ops ?? 0,
+    eagerBecause: first?.eagerBecause ?? null,
     rewrites: first?.rewrites ?? [],
 
-    train(step, seat, buffer, plan) {
+    train(step, seat, buffer, plan, onBucket) {
       const started = performance.now();
       const slots = sampler.seatSlots(step, seat);
       const samples = slots.end - slots.first;
@@ -57,15 +64,20 @@ export function createSeatComputer(surroundings: StepSurroundings, data: Prepare
       if (samples === 0) {
         new Float32Array(memory.buffer, buffer, trainFloats).fill(0);
         writeTail(tail, { loss: 0, correct: 0, samples: 0, plan: plan ? 1 : 0, receipt: [0, 0, 0, 0] });
+        for (const bucket of layout.stepBuckets) onBucket?.(bucket);
         return { dataMs: performance.now() - started, computeMs: 0 };
       }
       const ids = sampler.batch(step).subarray(slots.first, slots.end);
       collate({ examples: dataset.train, imageShape, ids, table, images, labels });
       const collated = performance.now();
-      const captured = trainSteps.get(samples);
-      if (!captured) throw new RangeError(`no step was captured for ${samples} samples`);
-      const sums = captured.run(buffer, { seed, step, firstSlot: slots.first });
+      const prepared = trainSteps.get(samples);
+      if (!prepared) throw new RangeError(`no step was prepared for ${samples} samples`);
+      const last = layout.stepBuckets.at(-1);
+      const sums = prepared.run(buffer, { seed, step, firstSlot: slots.first }, (bucket) => {
+        if (bucket !== last) onBucket?.(bucket);
+      });
       writeTail(tail, { ...sums, samples, plan: plan ? 1 : 0, receipt: receiptLimbs(step, slots.first, ids) });
+      if (last !== undefined) onBucket?.(last);
       return { dataMs: collated - started, computeMs: performance.now() - collated };
     },
 
@@ -79,9 +91,9 @@ export function createSeatComputer(surroundings: StepSurroundings, data: Prepare
         const blockIds = ids.subarray(block.first, block.end);
         collate({ examples, imageShape, ids: blockIds, table, images, labels });
         const collated = performance.now();
-        const captured = evaluateBlocks.get(blockIds.length);
-        if (!captured) throw new RangeError(`no evaluation was captured for ${blockIds.length} samples`);
-        const { loss, predictions } = captured.run();
+        const prepared = evaluateBlocks.get(blockIds.length);
+        if (!prepared) throw new RangeError(`no evaluation was prepared for ${blockIds.length} samples`);
+        const { loss, predictions } = prepared.run();
         sums[0] = (sums[0] ?? 0) + loss;
         sums[1] = (sums[1] ?? 0) + blockIds.length;
         predictions.forEach((predicted, index) => {

@@ -1,13 +1,15 @@
 /**
- * One seat's captured training step: forward, loss, backward, and the sums that the seat gives to the ring.
+ * One seat's training step as a program: forward, loss, backward, and the sums that the seat gives to the ring.
  *
- * Everything that leaves it is a sum over the seat's samples; the whole batch's count divides once, after the reduction.
+ * Everything that leaves it is a sum over the seat's samples; the whole batch's count divides once, after the reduction. The gradients leave bucket by
+ * bucket, in the layout's order, which is the one in which the backward pass makes them.
  */
 import {
-  type CapturedStep,
+  type ComputeBackend,
+  type Feed,
   type Precision,
+  type RandomKey,
   sparseSoftmaxCrossEntropy,
-  type TensorflowBackend,
 } from "@ringmaster/backend";
 import * as tf from "@tensorflow/tfjs";
 import type { RunLayout } from "./layout.ts";
@@ -15,9 +17,9 @@ import type { MemoryMap, ThreadMemory } from "./memory-map.ts";
 import type { Model } from "./model.ts";
 import { tailFields } from "./tail.ts";
 
-/** What one captured function needs of its surroundings; one a compute thread. */
+/** What one program needs of its surroundings; one a compute thread. */
 export interface StepSurroundings {
-  readonly backend: TensorflowBackend;
+  readonly backend: ComputeBackend;
   readonly model: Model;
   readonly layout: RunLayout;
   readonly memory: WebAssembly.Memory;
@@ -27,19 +29,26 @@ export interface StepSurroundings {
   readonly precision?: Precision;
 }
 
-/** What every captured function is fed, without a copy: parameters, statistics, and the thread's batch of `samples`. */
-export function inputViews({ backend, model, layout, memory, map, thread }: StepSurroundings, samples: number) {
+/** What every program is fed: parameters, statistics, and the thread's batch of `samples`. */
+export function feedsOf({ model, layout, map, thread }: StepSurroundings, samples: number): Feed[] {
+  const feed = (base: number, placed: RunLayout["parameters"], variables: Model["parameters"]): Feed[] =>
+    placed.map(({ offset, shape }, index) => ({
+      byteOffset: base + 4 * offset,
+      shape,
+      dtype: "float32",
+      ...(variables[index] && { variable: variables[index].variable }),
+    }));
   return [
-    ...layout.parameters.map(({ offset, shape }) =>
-      backend.viewOf(memory, map.parameters + 4 * offset, shape, "float32"),
-    ),
-    ...layout.statistics.map(({ offset, shape }) =>
-      backend.viewOf(memory, map.statistics + 4 * offset, shape, "float32"),
-    ),
-    backend.viewOf(memory, thread.images, [samples, ...model.imageShape], "float32"),
-    backend.viewOf(memory, thread.labels, [samples], "int32"),
+    ...feed(map.parameters, layout.parameters, model.parameters),
+    ...feed(map.statistics, layout.statistics, model.statistics),
+    { byteOffset: thread.images, shape: [samples, ...model.imageShape], dtype: "float32" },
+    { byteOffset: thread.labels, shape: [samples], dtype: "int32" },
   ];
 }
+
+/** The thread's batch among what a program's body is fed. */
+export const batchOf = (fed: readonly tf.Tensor[]): [images: tf.Tensor, labels: tf.Tensor1D] =>
+  fed.slice(-2) as [tf.Tensor, tf.Tensor1D];
 
 export interface SeatSums {
   readonly loss: number;
@@ -49,74 +58,81 @@ export interface SeatSums {
 export interface TrainStep {
   /**
    * Computes the gradient sums of the batch that lies in the thread's memory and writes them, and the statistics' sums, into the seat's flat
-   * buffer at byte `seatBuffer`. The tail's other fields are the caller's.
+   * buffer at byte `seatBuffer`. The tail's other fields are the caller's. `onBucket` is called as soon as a bucket's gradients are written.
    */
-  run(seatBuffer: number, random: { seed: number; step: number; firstSlot: number }): SeatSums;
-  /** Ops of the captured function. */
+  run(seatBuffer: number, random: RandomKey, onBucket?: (bucket: number) => void): SeatSums;
+  /** Ops of the program. */
   readonly ops: number;
+  /** Why it runs op by op although the backend captures; null where it does not. */
+  readonly eagerBecause: string | null;
   /** For each statistic, whether the step rewrites it. */
   readonly rewrites: readonly boolean[];
 }
 
-/** Captures the step for seats of `samples` samples. */
-export function captureTrainStep(surroundings: StepSurroundings, samples: number): TrainStep {
-  const { backend, model, layout, memory, thread } = surroundings;
-  const { captured, rewrites } = captureOn(backend, model, samples, surroundings.precision ?? "float32");
-  const inputs = inputViews(surroundings, samples);
-  // Outputs in the capture's order: loss, correct, the gradients, the statistics' sums.
+/** Prepares the step for seats of `samples` samples. */
+export function prepareTrainStep(surroundings: StepSurroundings, samples: number): TrainStep {
+  const { backend, model, layout, memory, thread, precision = "float32" } = surroundings;
+  const rewrites = model.statistics.map(() => false);
+  // Outputs: loss, correct, the gradients, the statistics' sums.
   const targets = [
     ...layout.parameters.map(({ offset }) => offset),
     ...layout.statistics.map(({ offset }) => layout.tailStart + tailFields + offset),
   ];
+  const bucketOf = (offset: number) =>
+    layout.buckets.findIndex(({ start, length }) => offset >= start && offset < start + length);
+  const stages = layout.stages.map((buckets) =>
+    targets.flatMap((offset, index) => (buckets.includes(bucketOf(offset)) ? [index + 2] : [])),
+  );
+  // Loss and correct are part of the tail, which ends the last bucket.
+  stages.at(-1)?.push(0, 1);
+  const program = backend.prepare({
+    memory,
+    feeds: feedsOf(surroundings, samples),
+    body: (fed) => lossAndGradients(model, samples, fed, rewrites),
+    precision,
+    stages,
+  });
   const sums = new Float32Array(memory.buffer, thread.scratch, 2);
   return {
-    ops: captured.ops,
+    ops: program.ops,
+    eagerBecause: program.eagerBecause,
     rewrites,
-    run(seatBuffer, random) {
-      captured.run({
-        inputs,
+    run(seatBuffer, random, onBucket) {
+      program.run({
+        outputs: [thread.scratch, thread.scratch + 4, ...targets.map((offset) => seatBuffer + 4 * offset)],
         random,
-        read(output, data, bytes) {
-          const target = output < 2 ? thread.scratch + 4 * output : seatBuffer + 4 * (targets[output - 2] ?? 0);
-          backend.copyTo(memory, target, data, bytes);
-        },
+        ...(onBucket && { onStage: (stage) => layout.stages[stage]?.forEach(onBucket) }),
       });
       return { loss: sums[0] ?? 0, correct: sums[1] ?? 0 };
     },
   };
 }
 
-function captureOn(
-  backend: TensorflowBackend,
-  model: Model,
-  samples: number,
-  precision: Precision,
-): { captured: CapturedStep; rewrites: boolean[] } {
+/** @param rewrites is told, for each statistic, whether the step gives it a new value */
+function lossAndGradients(model: Model, samples: number, fed: readonly tf.Tensor[], rewrites: boolean[]): tf.Tensor[] {
+  const [images, labels] = batchOf(fed);
   const variables = model.parameters.map(({ variable }) => variable);
-  let rewrites: boolean[] = [];
-  const captured = backend.captureStep(() => {
-    const images = tf.zeros([samples, ...model.imageShape]);
-    const labels = tf.zeros([samples], "int32") as tf.Tensor1D;
-    // A clone keeps the value that the step reads: BatchNorm assigns a new one to the variable.
-    const before = model.statistics.map(({ variable }) => variable.clone());
-    let correct: tf.Tensor | undefined;
-    const { value, grads } = tf.variableGrads(() => {
-      const logits = model.apply(images, true);
-      correct = tf.keep(countCorrect(logits, labels));
-      return withRegularisers(model, samples, tf.sum(sparseSoftmaxCrossEntropy(logits, labels)));
-    }, variables);
-    const gradients = variables.map((variable) => grads[variable.name] ?? tf.zeros(variable.shape));
-    rewrites = model.statistics.map(({ variable }, index) => variable.dataId !== before[index]?.dataId);
-    // The new moving statistic is linear in the seat's moments, so the mean over samples of the seats' new statistics is the one of the mean moments.
-    const statistics = model.statistics.map(({ variable }) => tf.mul(variable, samples));
-    // The capture leaves the model as it found it: it ran on images of zeros.
-    before.forEach((value, index) => {
-      model.statistics[index]?.variable.assign(value);
-    });
-    const kept = correct ?? tf.scalar(0);
-    return { inputs: [...variables, ...before, images, labels], outputs: [value, kept, ...gradients, ...statistics] };
-  }, precision);
-  return { captured, rewrites };
+  // A clone keeps the value that the step reads: BatchNorm assigns a new one to the variable.
+  const before = model.statistics.map(({ variable }) => variable.clone());
+  let correct: tf.Tensor | undefined;
+  const { value, grads } = tf.variableGrads(() => {
+    const logits = model.apply(images, true);
+    correct = tf.keep(countCorrect(logits, labels));
+    return withRegularisers(model, samples, tf.sum(sparseSoftmaxCrossEntropy(logits, labels)));
+  }, variables);
+  const gradients = variables.map((variable) => grads[variable.name] ?? tf.zeros(variable.shape));
+  model.statistics.forEach(({ variable }, index) => {
+    rewrites[index] = variable.dataId !== before[index]?.dataId;
+  });
+  // The new moving statistic is linear in the seat's moments, so the mean over samples of the seats' new statistics is the one of the mean moments.
+  const statistics = model.statistics.map(({ variable }) => tf.mul(variable, samples));
+  before.forEach((value, index) => {
+    model.statistics[index]?.variable.assign(value);
+  });
+  // What was kept is the caller's to free, as a value that tidy knows.
+  const counted = correct ? tf.clone(correct) : tf.scalar(0);
+  correct?.dispose();
+  return [value, counted, ...gradients, ...statistics];
 }
 
 function countCorrect(logits: tf.Tensor2D, labels: tf.Tensor1D): tf.Tensor {

@@ -26,6 +26,7 @@ t.test("a short config gets its defaults", async (t) => {
     segmentBytes: 262_144,
     numerics: "any",
     precision: "float32",
+    backend: "auto",
     device: "auto",
   });
 });
@@ -46,6 +47,7 @@ t.test("a full config is taken as it is", async (t) => {
     segmentBytes: 64,
     numerics: "strict",
     precision: "bfloat16",
+    backend: "portable" as const,
     device: "gpu",
   });
   t.same(parseDefinition(full, "config.ts"), full);
@@ -143,7 +145,10 @@ const bad: Record<string, [unknown, string]> = {
   ],
   "tiny buckets": [{ ...good, bucketBytes: 64 }, "bucketBytes: expected a number at least 4096, found 64"],
   "numerics that are none": [{ ...good, numerics: "loose" }, 'numerics: expected "any" or "strict", found "loose"'],
-  "a device that is none": [{ ...good, device: "tpu" }, 'device: expected "auto" or "cpu" or "gpu", found "tpu"'],
+  "a device that is none": [
+    { ...good, device: "tpu" },
+    'device: expected "auto" or "cpu" or "gpu" or "gpu:1", found "tpu"',
+  ],
 };
 for (const [name, [config, expected]] of Object.entries(bad)) {
   t.test(`a bad config is refused: ${name}`, async (t) => {

@@ -1,4 +1,4 @@
-import { openTensorflowBackend } from "@ringmaster/backend";
+import { openBackend } from "@ringmaster/backend";
 import * as tf from "@tensorflow/tfjs";
 import t, { type Test } from "tap";
 import { buildModel } from "../src/index.ts";
@@ -15,7 +15,7 @@ interface Case {
 /** The layer's value, its new moving statistics, and the gradients of the value's weighted sum, by name. */
 type Outcome = ReadonlyMap<string, Float32Array>;
 
-const backend = await openTensorflowBackend("cpu");
+const backend = await openBackend({ backend: "tensorflow", device: "cpu" });
 const dense = () => tf.layers.dense({ units: 2 });
 const anyModel = () => tf.sequential({ layers: [tf.layers.flatten({ inputShape: [2, 2, 1] }), dense()] });
 // Building a model, whichever, is what puts the fused layer in its place.
@@ -61,7 +61,7 @@ function prepare({ shape, config = {}, training = true, neutral = false }: Case)
       `gradient of ${name}`,
       grads[variable.name] ?? tf.zeros([0]),
     ]);
-    return { before, value, outputs: [["value", value] as [string, tf.Tensor], ...after, ...gradients] };
+    return { value, outputs: [["value", value] as [string, tf.Tensor], ...after, ...gradients] };
   };
   const variables = [...differentiated, ...moving].map(([, variable]) => variable);
   const dispose = () => {
@@ -84,34 +84,38 @@ function eager(each: Case): Outcome {
 }
 
 function captured(each: Case): { readonly outcome: Outcome; readonly ops: number } {
-  const { differentiated, variables, pass, dispose } = prepare(each);
+  const { variables, pass, dispose } = prepare(each);
   const memory = new WebAssembly.Memory({ initial: 4, maximum: 4, shared: true });
   let end = 64;
-  const views = variables.map((variable) => {
-    new Float32Array(memory.buffer, end, variable.size).set(variable.dataSync());
-    const view = backend.viewOf(memory, end, variable.shape, "float32");
-    end += 64 * Math.ceil(variable.size / 16);
-    return view;
+  const take = (floats: number): number => {
+    const start = end;
+    end += 64 * Math.ceil(floats / 16);
+    return start;
+  };
+  const feeds = variables.map((variable) => {
+    const byteOffset = take(variable.size);
+    new Float32Array(memory.buffer, byteOffset, variable.size).set(variable.dataSync());
+    return { byteOffset, shape: variable.shape, dtype: "float32" as const, variable };
   });
   let named: [string, number][] = [];
-  let value: tf.Tensor | undefined;
-  const step = backend.captureStep(() => {
-    const { before, outputs, ...rest } = pass();
-    value = rest.value;
-    named = outputs.map(([name, { size }]) => [name, size]);
-    return { inputs: [...differentiated, ...before], outputs: outputs.map(([, output]) => output) };
+  const program = backend.prepare({
+    memory,
+    feeds,
+    body() {
+      const { outputs, value } = pass();
+      named = outputs.map(([name, { size }]) => [name, size]);
+      const copies = outputs.map(([, output]) => tf.clone(output));
+      value.dispose();
+      return copies;
+    },
   });
-  const outcome = new Map<string, Float32Array>();
-  const read = (output: number, data: bigint, bytes: number) => {
-    const [name, size] = named[output] ?? ["", 0];
-    backend.copyTo(memory, end, data, bytes);
-    outcome.set(name, new Float32Array(memory.buffer, end, size).slice());
-  };
-  step.run({ inputs: views, random: { seed: 0, step: 0, firstSlot: 0 }, read });
-  step.dispose();
-  value?.dispose();
+  const outputs = named.map(([, size]) => take(size));
+  program.run({ outputs, random: { seed: 0, step: 0, firstSlot: 0 } });
+  program.dispose();
   dispose();
-  return { outcome, ops: step.ops };
+  const read = (byteOffset: number, size: number) => new Float32Array(memory.buffer, byteOffset, size).slice();
+  const outcome = new Map(named.map(([name, size], index) => [name, read(outputs[index] ?? 0, size)]));
+  return { outcome, ops: program.ops };
 }
 
 function check(t: Test, found: Outcome, expected: Outcome, name: string): void {

@@ -1,4 +1,4 @@
-import { openTensorflowBackend } from "@ringmaster/backend";
+import { openBackend } from "@ringmaster/backend";
 import * as tf from "@tensorflow/tfjs";
 import t from "tap";
 import {
@@ -14,7 +14,7 @@ import {
   stateTensors,
   updateRange,
 } from "../src/index.ts";
-import { captureTrainStep } from "../src/train-step.ts";
+import { prepareTrainStep } from "../src/train-step.ts";
 import { readGolden, readGoldenJson, relativeDifference } from "./fixtures/golden-file.ts";
 
 // Source: PyTorch 2.13 through scripts/golden/make-golden.py. The bound is the one the project promises; what is seen is some 1e-6.
@@ -41,7 +41,7 @@ function cnn(batchNorm: boolean): tf.Sequential {
 }
 
 async function trainerOf(golden: Map<string, Float32Array>, batchNorm: boolean, optimizer: OptimizerSpec) {
-  const backend = await openTensorflowBackend("cpu");
+  const backend = await openBackend({ backend: "tensorflow", device: "cpu" });
   const model = buildModel(() => cnn(batchNorm), { imageShape: [12, 12, 1], classes: 10 }, 1);
   const layout = createLayout({ ...model, seats: 1, bucketBytes: 2 ** 20 });
   const slots = slotNames(optimizer).length;
@@ -58,7 +58,7 @@ async function trainerOf(golden: Map<string, Float32Array>, batchNorm: boolean, 
   }
   new Float32Array(memory.buffer, thread.images, samples * 144).set(golden.get("images") ?? []);
   new Int32Array(memory.buffer, thread.labels, samples).set(golden.get("labels") ?? []);
-  const step = captureTrainStep({ backend, model, layout, memory, map, thread }, samples);
+  const step = prepareTrainStep({ backend, model, layout, memory, map, thread }, samples);
   const kernels = loadOptimizerKernels(memory);
   return {
     layout,

@@ -45,13 +45,19 @@ holds("every part starts at a multiple of 16 floats, and the model's order and s
 });
 
 holds(
-  "parameters follow each other without overlap, with less than 16 floats of gap",
+  "parameters lie from the model's end to its beginning without overlap, with less than 16 floats of gap",
   ({ parameters, parameterFloats }) =>
+    parameters.at(-1)?.offset === 0 &&
     parameters.every(({ offset, size }, index) => {
-      const next = parameters[index + 1]?.offset ?? parameterFloats;
+      const next = parameters[index - 1]?.offset ?? parameterFloats;
       return next >= offset + size && next < offset + size + 16;
     }),
 );
+
+holds("each bucket of a step is handed over by one stage, in order; a run of one seat has one stage", (layout) => {
+  const isInOrder = layout.stages.flat().join() === layout.stepBuckets.join();
+  return isInOrder && layout.stages.length === (layout.seats === 1 ? 1 : layout.stepBuckets.length);
+});
 
 holds("the step's buckets cover parameters, tail and statistics, back to back, none empty", (layout) => {
   const step = layout.stepBuckets.map((index) => layout.buckets[index] ?? { start: -1, length: 0 });

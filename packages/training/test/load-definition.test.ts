@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { openTensorflowBackend } from "@ringmaster/backend";
+import { openBackend } from "@ringmaster/backend";
 import t from "tap";
 import { buildModel, loadDefinition } from "../src/index.ts";
 
@@ -49,7 +49,7 @@ t.test("a config may import its neighbours, and is read anew each time", async (
 });
 
 t.test("a config's tfjs is this process's: its model can be trained here", async (t) => {
-  await openTensorflowBackend("cpu");
+  await openBackend({ backend: "tensorflow", device: "cpu" });
   const model = `({ imageShape, classes }) => tf.sequential({
     layers: [tf.layers.flatten({ inputShape: imageShape }), tf.layers.dense({ units: classes })],
   })`;

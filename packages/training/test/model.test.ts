@@ -1,9 +1,9 @@
-import { openTensorflowBackend } from "@ringmaster/backend";
+import { openBackend } from "@ringmaster/backend";
 import * as tf from "@tensorflow/tfjs";
 import t from "tap";
 import { buildModel, type ModelInput } from "../src/index.ts";
 
-await openTensorflowBackend("cpu");
+await openBackend({ backend: "tensorflow", device: "cpu" });
 const input: ModelInput = { imageShape: [8, 8, 1], classes: 3 };
 const { layers } = tf;
 

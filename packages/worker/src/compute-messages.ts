@@ -1,5 +1,5 @@
 /** What a rank's main thread and its compute threads say to each other. Tensors lie in shared memory and never travel. */
-import type { DevicePreference, NumericsFingerprint } from "@ringmaster/backend";
+import type { BackendOptions, NumericsFingerprint } from "@ringmaster/backend";
 import type { ImageDataset } from "@ringmaster/data";
 import type { RunConfig } from "@ringmaster/protocol";
 import type { EvaluationSplit, MemoryMap } from "@ringmaster/training";
@@ -8,8 +8,8 @@ import type { EvaluationSplit, MemoryMap } from "@ringmaster/training";
 export interface ComputeThreadData {
   readonly configPath: string;
   readonly config: RunConfig;
-  /** What this rank trains on: its own choice, whatever the coordinator's config says. */
-  readonly device: DevicePreference;
+  /** What this rank computes on: its own choice, whatever the coordinator's config says. */
+  readonly computeOn: Required<BackendOptions>;
   /** Its arrays are on SharedArrayBuffers, so a clone shares them. */
   readonly dataset: ImageDataset;
   readonly thread: number;
@@ -47,8 +47,11 @@ export type ComputeReport =
       readonly statistics: readonly Shaped[];
       readonly fingerprint: NumericsFingerprint;
     }
-  | { readonly type: "ready"; readonly probeHash: string | null; readonly ops: number }
+  | { readonly type: "ready"; readonly probeHash: string | null; readonly eagerBecause: string | null }
   | { readonly type: "updated"; readonly optimizerMs: number }
+  /** A step's bucket of a seat, not its last, is in the seat's buffer. */
+  | { readonly type: "bucketReady"; readonly seat: number; readonly bucket: number }
+  /** All of a round that a seat gives is in its buffer. */
   | { readonly type: "seatReady"; readonly seat: number; readonly dataMs: number; readonly computeMs: number }
   /** World of one: this thread has folded its part. */
   | { readonly type: "folded" }

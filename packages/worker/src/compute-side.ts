@@ -1,6 +1,6 @@
 /** The main thread's view of a rank's compute threads: starts them, gives commands, and hears of seats and updates. It never waits for them. */
 import { Worker } from "node:worker_threads";
-import type { DevicePreference, NumericsFingerprint } from "@ringmaster/backend";
+import type { BackendOptions, NumericsFingerprint } from "@ringmaster/backend";
 import type { ImageDataset } from "@ringmaster/data";
 import type { RunConfig } from "@ringmaster/protocol";
 import {
@@ -20,7 +20,9 @@ import type { ComputeCommand, ComputeReport, ComputeThreadData } from "./compute
 import { WorkerError } from "./worker-error.ts";
 
 export interface ComputeEvents {
-  /** A seat's values are in its buffer. */
+  /** A step's bucket of a seat, not its last, is in the seat's buffer. */
+  bucketReady(seat: number, bucket: number): void;
+  /** All that a seat gives to a round is in its buffer. */
   seatReady(seat: number): void;
   /** World of one: all threads have folded. */
   folded(): void;
@@ -31,7 +33,7 @@ export interface ComputeEvents {
 export interface ComputeOptions {
   readonly configPath: string;
   readonly config: RunConfig;
-  readonly device: DevicePreference;
+  readonly computeOn: Required<BackendOptions>;
   readonly dataset: ImageDataset;
   readonly data: PreparedData;
   readonly threads: number;
@@ -59,13 +61,15 @@ export interface ComputeSide {
   readonly fingerprint: NumericsFingerprint;
   /** See `WorkerReady.probeHash`. */
   readonly probeHash: string;
+  /** See `WorkerReady.eagerBecause`. */
+  readonly eagerBecause: string | null;
   command(command: Exclude<ComputeCommand, { type: "useMemory" }>): void;
   takeTiming(): ComputeTiming;
   close(): Promise<void>;
 }
 
 /**
- * Starts the compute threads and returns when every shape is captured and the state is in place.
+ * Starts the compute threads and returns when every shape is prepared and the state is in place.
  * @throws WorkerError with a thread's own code, or COMPUTE_THREAD_ENDED.
  */
 export async function startComputeSide(options: ComputeOptions): Promise<ComputeSide> {
@@ -96,6 +100,8 @@ export async function startComputeSide(options: ComputeOptions): Promise<Compute
       case "updated":
         optimizerMs += report.optimizerMs;
         return events.updated();
+      case "bucketReady":
+        return events.bucketReady(report.seat, report.bucket);
       case "seatReady": {
         const own = timing[thread];
         if (own) {
@@ -116,8 +122,8 @@ export async function startComputeSide(options: ComputeOptions): Promise<Compute
     import.meta.url,
   );
   const workers = Array.from({ length: threads }, (_, thread) => {
-    const { configPath, device } = options;
-    const workerData: ComputeThreadData = { configPath, config, device, dataset, thread, threads, seats, barrier };
+    const { configPath, computeOn } = options;
+    const workerData: ComputeThreadData = { configPath, config, computeOn, dataset, thread, threads, seats, barrier };
     const worker = new Worker(entry, { workerData });
     worker.on("message", (report: ComputeReport) => hear(thread, report));
     worker.on("error", (error) =>
@@ -169,6 +175,7 @@ export async function startComputeSide(options: ComputeOptions): Promise<Compute
       tensors,
       fingerprint,
       probeHash: firstReady?.probeHash ?? "",
+      eagerBecause: firstReady?.eagerBecause ?? null,
       command(command) {
         for (const worker of workers) worker.postMessage(command);
       },

@@ -1,10 +1,10 @@
 /**
- * A compute thread: its own TensorFlow context, one captured step for each shape, and its share of the fold and the optimizer. It does one command
+ * A compute thread: its own compute backend, one prepared step for each shape, and its share of the fold and the optimizer. It does one command
  * after another and may block; the main thread keeps the sockets alive meanwhile.
  */
 import { createHash } from "node:crypto";
 import { parentPort, workerData } from "node:worker_threads";
-import { numericsFingerprint, openTensorflowBackend } from "@ringmaster/backend";
+import { numericsFingerprint, openBackend } from "@ringmaster/backend";
 import { foldRange, loadSumKernels, type ReductionMemory } from "@ringmaster/collective";
 import {
   buildModel,
@@ -29,7 +29,7 @@ const report = (message: ComputeReport) => port.postMessage(message);
 const {
   configPath,
   config,
-  device,
+  computeOn,
   dataset,
   thread,
   threads,
@@ -47,7 +47,7 @@ function myPart(floats: number): { start: number; end: number } {
 }
 
 async function start(): Promise<(command: ComputeCommand) => void> {
-  const backend = await openTensorflowBackend(device);
+  const backend = await openBackend(computeOn);
   const { definition } = await loadDefinition(configPath);
   const input = { imageShape: [...dataset.imageShape] as [number, number, number], classes: dataset.classNames.length };
   const model = buildModel(definition.model, input, config.seed);
@@ -75,6 +75,8 @@ async function start(): Promise<(command: ComputeCommand) => void> {
     const optimizerKernels = loadOptimizerKernels(memory);
     const sumKernels = loadSumKernels(memory);
     const bufferOf = (index: number) => map.seats[index] ?? 0;
+    // The last bucket is there with all the rest.
+    const lastBucket = layout.stepBuckets.at(-1);
     const reduction: ReductionMemory = {
       memory,
       seatOffset: (seat) => bufferOf(seats.indexOf(seat)),
@@ -108,7 +110,9 @@ async function start(): Promise<(command: ComputeCommand) => void> {
         if (next.compute !== null) {
           const { step, plan, foldInto } = next.compute;
           for (const { seat, index } of mySeats) {
-            const timing = computer.train(step, seat, bufferOf(index), plan);
+            const timing = computer.train(step, seat, bufferOf(index), plan, (bucket) => {
+              if (bucket !== lastBucket) report({ type: "bucketReady", seat, bucket });
+            });
             report({ type: "seatReady", seat, ...timing });
           }
           if (foldInto !== null) fold(layout.stepBuckets, foldInto);
@@ -122,9 +126,9 @@ async function start(): Promise<(command: ComputeCommand) => void> {
       }
     };
 
-    report({ type: "ready", probeHash: thread === 0 ? probe() : null, ops: computer.ops });
+    report({ type: "ready", probeHash: thread === 0 ? probe() : null, eagerBecause: computer.eagerBecause });
 
-    /** The hash of the run's own captured gradient on a fixed part of a batch: seat 0's of the first step, whoever asks. */
+    /** The hash of the run's own gradient on a fixed part of a batch: seat 0's of the first step, whoever asks. */
     function probe(): string {
       const buffer = bufferOf(0);
       computer.train(0, 0, buffer, false);

@@ -1,4 +1,4 @@
-/** An evaluation outside a run: the same captured blocks, seats and fold as inside one, so the same state gives the same numbers. */
+/** An evaluation outside a run: the same blocks, seats and fold as inside one, so the same state gives the same numbers. */
 import type { WorkerEvaluated } from "@ringmaster/protocol";
 import type { EvaluationSplit, StateTensors } from "@ringmaster/training";
 import { type ComputeOptions, type ComputeSide, startComputeSide } from "./compute-side.ts";
@@ -26,6 +26,7 @@ export async function evaluateState({ split, ...options }: EvaluateOptions): Pro
     outcome.catch(() => {});
     const threads = Math.min(options.threads, seats.length);
     const events = {
+      bucketReady() {},
       seatReady() {},
       updated() {},
       folded: () => folded(),

@@ -1,7 +1,7 @@
 /** The shell of a rank: carries out what the core says, with sockets, compute threads and the ring. It decides nothing. */
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
-import type { NumericsFingerprint } from "@ringmaster/backend";
+import type { BackendOptions, Device, NumericsFingerprint } from "@ringmaster/backend";
 import { listenForRing, openRing, parityOf, type RingListener, type RingTransport } from "@ringmaster/collective";
 import { expectedReceipt, type ImageDataset } from "@ringmaster/data";
 import {
@@ -28,7 +28,8 @@ export interface WorkerOptions {
   readonly configHash: string;
   readonly dataset: ImageDataset;
   readonly threads: number;
-  readonly device: { readonly kind: "cpu" | "gpu"; readonly name: string };
+  readonly device: Device;
+  readonly computeOn: Required<BackendOptions>;
   readonly fingerprint: NumericsFingerprint;
   /** The run's token; the ring's links are proven with keys derived from it. */
   readonly token: string;
@@ -209,7 +210,7 @@ class WorkerShell {
   }
 
   async #prepare(start: Extract<CoordinatorMessage, { type: "CoordinatorStart" }>): Promise<void> {
-    const { configPath, dataset, device, threads, token, log } = this.#options;
+    const { configPath, dataset, computeOn, threads, token, log } = this.#options;
     const { config, seating, rank, generation } = start;
     this.#generation = generation;
     this.#seats = seating.flatMap((owner, seat) => (owner === rank ? [seat] : []));
@@ -219,13 +220,14 @@ class WorkerShell {
     const compute = await startComputeSide({
       configPath,
       config,
-      device: device.kind,
+      computeOn,
       dataset,
       data: this.#data,
       threads: Math.min(threads, this.#seats.length),
       seats: this.#seats,
       restore: bytes && ((tensors) => restoreState(tensors, bytes)),
       events: {
+        bucketReady: (seat, bucket) => this.#bucketReady(seat, bucket),
         seatReady: (seat) => this.#seatReady(seat),
         folded: () => this.#held(),
         updated: () => this.#input({ type: "updated" }),
@@ -237,7 +239,7 @@ class WorkerShell {
     if (this.#ended) return compute.close();
     this.#compute = compute;
     this.#state = undefined;
-    const { layout, map, memory, tensors, probeHash } = compute;
+    const { layout, map, memory, tensors, probeHash, eagerBecause } = compute;
     if (start.peers.length > 1) {
       const ring = await openRing({
         rank,
@@ -270,6 +272,7 @@ class WorkerShell {
         layoutHash: layout.hash,
         stateHash: hashState(tensors, this.#core.progress),
         probeHash,
+        eagerBecause,
         tensors: { model: tensors.model.map(shaped), optimizer: tensors.optimizer.map(shaped) },
       },
     });
@@ -282,10 +285,16 @@ class WorkerShell {
     return number;
   }
 
+  #bucketReady(seat: number, bucket: number): void {
+    if (this.#round) this.#ring?.ready(this.#round.number, bucket, seat);
+  }
+
+  /** The buckets before the round's last were handed over one by one. */
   #seatReady(seat: number): void {
-    if (!this.#round) return;
+    const last = this.#round?.buckets.at(-1);
+    if (!this.#round || last === undefined) return;
     this.#round.lastSeatMs = performance.now();
-    for (const bucket of this.#round.buckets) this.#ring?.ready(this.#round.number, bucket, seat);
+    this.#bucketReady(seat, last);
   }
 
   /** The round's reduced values are here. */

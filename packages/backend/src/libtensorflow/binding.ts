@@ -1,14 +1,16 @@
 /**
  * The native binding that tfjs-node's kernels call (`TFJSBinding`), over libtensorflow's C API: a tensor is an id in a table of eager handles.
  *
- * While a trace is set, every op is executed as usual and recorded as well; `capture.ts` makes a TensorFlow function of the record. A handle deleted
- * during a trace lives until its end, because an op of the graph may still be about to name it.
+ * While a trace is set, ops are recorded; `tensorflow/capture.ts` makes TensorFlow functions of the record. With a shape graph, none is executed: results are
+ * ids with a shape and no handle. A tensor that no recorded op has made may be a constant of the graph: where it is deleted during a trace, its handle lives
+ * until the trace ends.
  */
 import type { TFJSBinding } from "#tfjs-node-kernels";
 import { BackendError } from "../backend-error.ts";
 import { attributeKinds, dims, type OpAttribute, setAttribute } from "./attributes.ts";
 import type { CApi, Pointer } from "./c-api.ts";
 import { dataTypes, elementBytes } from "./dtypes.ts";
+import type { Described, ShapeGraph } from "./shape-graph.ts";
 
 export interface TensorInfo {
   readonly id: number;
@@ -25,11 +27,30 @@ export interface TracedOp {
 
 /** What happened between the start and the end of a capture. */
 export interface Trace {
+  /** Stands in for executing the ops; undefined: they are executed. */
+  readonly shapes: ShapeGraph | undefined;
   readonly ops: TracedOp[];
-  readonly deleted: Pointer[];
+  /** What the ops have made. */
+  readonly described: Map<number, Described>;
   /** Tensors made from JavaScript values during the trace: constants of the graph, unless they are inputs. */
   readonly constants: Map<number, Pointer>;
+  /** Handles deleted during the trace that the graph may name. */
+  readonly deleted: Map<number, Pointer>;
+  /** The op whose result was first read into JavaScript: what follows from it cannot be captured. */
+  readBy: string | undefined;
 }
+
+export const newTrace = (shapes: ShapeGraph | undefined): Trace => ({
+  shapes,
+  ops: [],
+  described: new Map(),
+  constants: new Map(),
+  deleted: new Map(),
+  readBy: undefined,
+});
+
+/** Thrown out of a body that cannot be recorded without executing it; `Trace.readBy` says why. */
+export class ValueNeeded extends Error {}
 
 export type Binding = Omit<TFJSBinding, "TensorMetadata" | "TFEOpAttr"> & {
   readonly handles: Map<number, Pointer>;
@@ -37,6 +58,7 @@ export type Binding = Omit<TFJSBinding, "TensorMetadata" | "TFEOpAttr"> & {
   /** Registers a handle that was made outside, and owns it from then on. */
   adopt(handle: Pointer): number;
   handleOf(id: number, what: string): Pointer;
+  describe(id: number): TensorInfo;
   createRaw(shape: readonly number[], dtype: number, bytes: Uint8Array): number;
 };
 
@@ -78,6 +100,8 @@ export function createBinding(c: CApi, context: Pointer, usesGpu: boolean): Bind
       return handle;
     },
 
+    describe: (id) => describe(c, id, binding.handleOf(id, "describe")),
+
     createRaw(shape, dtype, bytes) {
       const tensor = c.TF_AllocateTensor(dtype, dims(shape), shape.length, bytes.byteLength);
       if (bytes.byteLength > 0) new Uint8Array(c.view(c.TF_TensorData(tensor), bytes.byteLength)).set(bytes);
@@ -95,15 +119,16 @@ export function createBinding(c: CApi, context: Pointer, usesGpu: boolean): Bind
       const handle = handles.get(id);
       if (handle === undefined) return;
       handles.delete(id);
-      if (binding.trace) binding.trace.deleted.push(handle);
+      if (binding.trace && !binding.trace.described.has(id)) binding.trace.deleted.set(id, handle);
       else c.TFE_DeleteTensorHandle(handle);
     },
 
     tensorDataSync(id) {
-      if (binding.trace) {
-        const advice =
-          "compute with tensors only (no dataSync, arraySync, data or array) inside the model and the loss";
-        throw new BackendError("VALUE_READ_IN_STEP", `a tensor's value was read inside the training step; ${advice}`);
+      const { trace } = binding;
+      // The values of a constant are known before the step: reading them is no obstacle.
+      if (trace && !trace.constants.has(id)) {
+        trace.readBy ??= trace.ops.find(({ outputs }) => outputs.includes(id))?.name ?? "an input of the step";
+        if (trace.shapes) throw new ValueNeeded();
       }
       const handle = binding.handleOf(id, "read");
       const tensor = c.TFE_TensorHandleResolve(handle, c.status);
@@ -122,6 +147,8 @@ export function createBinding(c: CApi, context: Pointer, usesGpu: boolean): Bind
     },
 
     executeOp(name, attributes, inputs, outputCount) {
+      const { trace } = binding;
+      if (trace?.shapes) return record(trace, trace.shapes, { name, attributes }, inputs, outputCount);
       const op = c.TFE_NewOp(context, name, c.status);
       c.check(name);
       let outputs: (bigint | null)[];
@@ -138,7 +165,10 @@ export function createBinding(c: CApi, context: Pointer, usesGpu: boolean): Bind
         c.TFE_DeleteOp(op);
       }
       const infos = outputs.map((handle) => describe(c, binding.adopt(handle as Pointer), handle as Pointer));
-      binding.trace?.ops.push({ name, attributes, inputs: [...inputs], outputs: infos.map((info) => info.id) });
+      if (trace) {
+        trace.ops.push({ name, attributes, inputs: [...inputs], outputs: infos.map((info) => info.id) });
+        for (const info of infos) trace.described.set(info.id, info);
+      }
       return infos;
     },
 
@@ -150,6 +180,27 @@ export function createBinding(c: CApi, context: Pointer, usesGpu: boolean): Bind
     runSavedModel: () => refuse("runSavedModel"),
   };
   return binding;
+
+  function record(
+    trace: Trace,
+    shapes: ShapeGraph,
+    op: Pick<TracedOp, "name" | "attributes">,
+    inputs: readonly number[],
+    outputCount: number,
+  ): TensorInfo[] {
+    const outputs = Array.from({ length: outputCount }, () => nextId++);
+    const described = shapes.add(op, inputs, outputs, (id) => binding.handleOf(id, op.name));
+    if (!described) {
+      trace.readBy ??= op.name;
+      throw new ValueNeeded();
+    }
+    trace.ops.push({ ...op, inputs: [...inputs], outputs });
+    return described.map((each, index) => {
+      const id = outputs[index] ?? -1;
+      trace.described.set(id, each);
+      return { id, shape: each.shape ?? [], dtype: each.dtype };
+    });
+  }
 }
 
 function describe(c: CApi, id: number, handle: Pointer): TensorInfo {

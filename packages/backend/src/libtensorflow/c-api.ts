@@ -2,11 +2,13 @@
  * The part of TensorFlow's C API that Ringmaster calls, through koffi: tensorflow/c/c_api.h and tensorflow/c/eager/c_api.h of TensorFlow 2.21.
  * A pointer is a bigint; TensorFlow never sees an id that JavaScript has already freed because `binding.ts` keeps the ids.
  */
+import { realpathSync } from "node:fs";
 import { join } from "node:path";
 import { isMainThread } from "node:worker_threads";
 import koffi, { type LibraryHandle } from "koffi";
 import { BackendError } from "../backend-error.ts";
 import { libraryFiles } from "./location.ts";
+import { releasePages } from "./release-pages.ts";
 
 export type Pointer = bigint;
 
@@ -61,8 +63,13 @@ const signatures = {
   TF_DeleteGraph: "void TF_DeleteGraph(void *graph)",
   TF_DeleteFunction: "void TF_DeleteFunction(void *function)",
   TF_NewOperation: "void *TF_NewOperation(void *graph, const char *type, const char *name)",
+  TF_GraphGetTensorNumDims: "int TF_GraphGetTensorNumDims(void *graph, TF_Output output, void *status)",
+  TF_GraphGetTensorShape:
+    "void TF_GraphGetTensorShape(void *graph, TF_Output output, _Out_ int64_t *dims, int rank, void *status)",
+  TF_OperationOutputType: "int TF_OperationOutputType(TF_Output output)",
   TF_FinishOperation: "void *TF_FinishOperation(void *description, void *status)",
   TF_AddInput: "void TF_AddInput(void *description, TF_Output input)",
+  TF_AddControlInput: "void TF_AddControlInput(void *description, void *oper)",
   TF_AddInputList: "void TF_AddInputList(void *description, const TF_Output *inputs, int count)",
   TF_SetAttrString: "void TF_SetAttrString(void *description, const char *name, const void *value, size_t bytes)",
   TF_SetAttrInt: "void TF_SetAttrInt(void *description, const char *name, int64_t value)",
@@ -108,7 +115,9 @@ type NumberFunctions =
   | "TF_DeviceListCount"
   | "TFE_TensorHandleNumDims"
   | "TFE_TensorHandleDim"
-  | "TFE_TensorHandleDataType";
+  | "TFE_TensorHandleDataType"
+  | "TF_GraphGetTensorNumDims"
+  | "TF_OperationOutputType";
 type StringFunctions = "TF_Version" | "TF_Message" | "TF_DeviceListName" | "TF_DeviceListType";
 
 type Functions = {
@@ -157,6 +166,8 @@ function load(folder: string): CApi {
     for (const file of [libraryFiles.framework, libraryFiles.cc]) pin(libc, join(folder, file));
     return koffi.load(join(folder, libraryFiles.cc));
   });
+  const paths = Object.values(libraryFiles).map((file) => join(realpathSync(folder), file));
+  if (isMainThread) releasePages(libc, (path) => paths.includes(path));
   koffi.struct("TF_Output", { oper: "void *", index: "int" });
   const functions = Object.fromEntries(
     Object.entries(signatures).map(([name, signature]) => [name, library.func(signature)]),
@@ -187,8 +198,9 @@ function pin(libc: LibraryHandle, path: string): void {
     path: string,
     flags: number,
   ) => Pointer | null;
-  if (dlopen(path, lazy | global | noDelete)) return;
+  // Looked up before: looking up clears the error.
   const dlerror = libc.func("const char *dlerror()") as () => string;
+  if (dlopen(path, lazy | global | noDelete)) return;
   throw new BackendError(
     "LIBTENSORFLOW_DAMAGED",
     `could not load ${path}: ${dlerror()}; run "npx ringmaster setup" to fetch it again`,

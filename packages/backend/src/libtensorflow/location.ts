@@ -1,22 +1,12 @@
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { BackendError } from "../backend-error.ts";
+import { type Build, builds, downloadBytes, type LibtensorflowBuild, sizeText } from "./wheels.ts";
 
-/** The build of libtensorflow that Ringmaster runs on, as a pip requirement with the wheel's SHA-256. */
-export const libtensorflowWheel = {
-  package: "tensorflow-cpu",
-  version: "2.21.0",
-  pythonVersion: "3.12",
-  platform: "manylinux_2_27_x86_64",
-  sha256: "dcc8afd32930e42d5296b6ee19078b773706830af4ea97fbe503b9f5e0f820cb",
-  wheelBytes: 274_000_871,
-} as const;
-
-/** The files taken from the wheel. The framework must be loaded first: the other needs its symbols. */
+/** libtensorflow's own libraries. The framework must be loaded first: the other needs its symbols. */
 export const libraryFiles = { framework: "libtensorflow_framework.so.2", cc: "libtensorflow_cc.so.2" } as const;
 
-/** Written last by the installer; without it a folder is not an installation. */
+/** Written last by the installer; without it a folder is not an installation. It has the size of every library. */
 export const receiptFile = "installed.json";
 
 /** Per-user cache outside any clone: `$RINGMASTER_CACHE`, else `$XDG_CACHE_HOME/ringmaster`, else `~/.cache/ringmaster`. */
@@ -25,51 +15,55 @@ export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
   return join(env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "ringmaster");
 }
 
-export function libtensorflowFolder(env: NodeJS.ProcessEnv = process.env): string {
-  const { package: name, version } = libtensorflowWheel;
-  return join(cacheFolder(env), `${name}-${version}-linux-x64`);
-}
-
 export type LibtensorflowState =
-  | { readonly state: "installed"; readonly folder: string }
+  | {
+      readonly state: "installed";
+      readonly folder: string;
+      /** Where `libtensorflow_cc.so.2` lies. */
+      readonly libraries: string;
+    }
   | { readonly state: "missing"; readonly folder: string }
   | { readonly state: "damaged"; readonly folder: string; readonly reason: string };
 
-/** Whether libtensorflow is in the cache, judged by the installer's receipt and the sizes of the libraries. */
-export function findLibtensorflow(env: NodeJS.ProcessEnv = process.env): LibtensorflowState {
-  const folder = libtensorflowFolder(env);
+/** Whether a build is in the cache, judged by the installer's receipt and the sizes of the libraries. */
+export const findLibtensorflow = (
+  build: LibtensorflowBuild = "cpu",
+  env: NodeJS.ProcessEnv = process.env,
+): LibtensorflowState => findBuild(builds[build], env);
+
+export function findBuild(build: Build, env: NodeJS.ProcessEnv = process.env): LibtensorflowState {
+  const folder = join(cacheFolder(env), build.folder);
   const receipt = join(folder, receiptFile);
   if (!existsSync(receipt)) return { state: "missing", folder };
-  let sizes: unknown;
+  let written: unknown;
   try {
-    sizes = JSON.parse(readFileSync(receipt, "utf8"));
+    written = JSON.parse(readFileSync(receipt, "utf8"));
   } catch (error) {
     return { state: "damaged", folder, reason: `${receipt} is not JSON (${(error as Error).message})` };
   }
-  for (const file of Object.values(libraryFiles)) {
+  const sizes = new Map(
+    Object.values(libraryFiles).map((file): [string, unknown] => [join(build.libraries, file), undefined]),
+  );
+  const entries = typeof written === "object" && written !== null ? Object.entries(written) : [];
+  for (const [file, bytes] of entries) if (file.includes(".so")) sizes.set(file, bytes);
+  for (const [file, expected] of sizes) {
     const path = join(folder, file);
-    const expected = typeof sizes === "object" && sizes !== null ? Reflect.get(sizes, file) : undefined;
     const found = existsSync(path) ? statSync(path).size : "no file";
     if (expected !== found) {
       return { state: "damaged", folder, reason: `${path}: expected ${String(expected)} bytes, found ${found}` };
     }
   }
-  return { state: "installed", folder };
+  return { state: "installed", folder, libraries: join(folder, build.libraries) };
 }
 
-/** The folder of the installed libraries. @throws BackendError LIBTENSORFLOW_MISSING or LIBTENSORFLOW_DAMAGED, naming the command that mends it. */
-export function requireLibtensorflow(env: NodeJS.ProcessEnv = process.env): string {
-  const found = findLibtensorflow(env);
-  if (found.state === "installed") return found.folder;
-  const size = `${Math.round(libtensorflowWheel.wheelBytes / 1e6)} MB, once for this user`;
-  if (found.state === "missing") {
-    throw new BackendError(
-      "LIBTENSORFLOW_MISSING",
-      `libtensorflow ${libtensorflowWheel.version} is not in ${found.folder}; run "npx ringmaster setup" to fetch it (${size})`,
-    );
-  }
-  throw new BackendError(
-    "LIBTENSORFLOW_DAMAGED",
-    `libtensorflow is damaged: ${found.reason}; run "npx ringmaster setup" to fetch it again (${size})`,
-  );
+/** What is said of a build that cannot be loaded: what was found, and the command that mends it. */
+export function explainAbsence(
+  build: LibtensorflowBuild,
+  found: Exclude<LibtensorflowState, { readonly state: "installed" }>,
+): { readonly found: string; readonly next: string } {
+  const { title, command } = builds[build];
+  const size = `${sizeText(downloadBytes(builds[build]))}, once for this user`;
+  return found.state === "missing"
+    ? { found: `${title} is not in ${found.folder}`, next: `run "${command}" to fetch it (${size})` }
+    : { found: `${title} is damaged: ${found.reason}`, next: `run "${command}" to fetch it again (${size})` };
 }

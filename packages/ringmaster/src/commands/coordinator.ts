@@ -45,7 +45,7 @@ async function coordinate(config: string | undefined, options: CoordinatorOption
     return await leadRun({
       what:
         resume !== undefined
-          ? { kind: "resume", runFolder: resume, maxSteps, device: undefined }
+          ? { kind: "resume", runFolder: resume, maxSteps, computeOn: {} }
           : {
               kind: "new",
               config: config ?? "",

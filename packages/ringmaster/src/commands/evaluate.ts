@@ -1,4 +1,4 @@
-import { loadLibtensorflow } from "@ringmaster/backend";
+import type { BackendOptions } from "@ringmaster/backend";
 import {
   classificationReport,
   formatLoss,
@@ -13,10 +13,12 @@ import { type Command, Option } from "commander";
 import { exitCodes } from "../exit-codes.ts";
 import { checkpointOption, openRun } from "../run/open-run.ts";
 import { loadRunDataset } from "../run/run-record.ts";
+import { openDevice } from "../run/work.ts";
+import { sayOnStderr } from "../say-on-stderr.ts";
 import { UsageError } from "../usage-error.ts";
-import { defaultThreads, threadsOption } from "./options.ts";
+import { backendOption, computeOnOf, defaultThreads, deviceOption, threadsOption } from "./options.ts";
 
-interface EvaluateOptions {
+interface EvaluateOptions extends BackendOptions {
   readonly split: "test" | "validation";
   readonly checkpoint: string;
   readonly threads?: number;
@@ -30,6 +32,8 @@ export function addEvaluate(program: Command, exit: (code: number) => void): voi
     .addOption(new Option("--split <split>", "which samples").choices(["test", "validation"]).default("test"))
     .addOption(checkpointOption())
     .addOption(threadsOption())
+    .addOption(backendOption())
+    .addOption(deviceOption())
     .option("--json", "print the result as JSON")
     .action(async (run: string, options: EvaluateOptions) => {
       await evaluate(run, options);
@@ -37,19 +41,17 @@ export function addEvaluate(program: Command, exit: (code: number) => void): voi
     });
 }
 
-async function evaluate(
-  runFolder: string,
-  { split, checkpoint: which, threads = defaultThreads(1), json }: EvaluateOptions,
-): Promise<void> {
+async function evaluate(runFolder: string, options: EvaluateOptions): Promise<void> {
+  const { split, checkpoint: which, threads = defaultThreads(1), json } = options;
   const { file, loaded, checkpoint } = await openRun(runFolder, which);
   const dataset = await loadRunDataset(runFolder, file, loaded);
-  loadLibtensorflow();
+  const { computeOn } = await openDevice({ ...loaded.definition, ...computeOnOf(options) }, sayOnStderr);
   const { config } = file;
   const saved = new Map(checkpoint.model.map(({ name, data }) => [name, data]));
   const evaluation = await evaluateState({
     configPath: loaded.path,
     config,
-    device: loaded.definition.device,
+    computeOn,
     dataset,
     data: prepareData(dataset, config),
     threads,

@@ -1,5 +1,6 @@
 /** Options that commands share, with their parsers: a bad value is refused with what was expected and found. */
 import { availableParallelism } from "node:os";
+import { type BackendOptions, type DevicePreference, parseDevice } from "@ringmaster/backend";
 import type { Override } from "@ringmaster/training";
 import { type Command, InvalidArgumentError, Option } from "commander";
 
@@ -32,7 +33,30 @@ export const threadsOption = () =>
     integer(1, 1024),
   );
 export const deviceOption = () =>
-  new Option("--device <device>", "what trains; gpu is an error where there is none").choices(["auto", "cpu", "gpu"]);
+  new Option(
+    "--device <device>",
+    "what trains: auto, cpu, gpu or gpu:1; a GPU is an error where there is none",
+  ).argParser(device);
+
+function device(text: string): DevicePreference {
+  const parsed = parseDevice(text);
+  if (parsed === undefined) throw new InvalidArgumentError(`Expected auto, cpu, gpu or gpu:1, found ${text}.`);
+  return parsed;
+}
+
+export const backendOption = () =>
+  new Option(
+    "--backend <backend>",
+    "what computes: libtensorflow, or portable WebAssembly (auto: libtensorflow if there)",
+  ).choices(["auto", "tensorflow", "portable"]);
+/** The two options as they were given, without those that were not. */
+export const computeOnOf = ({ backend, device }: BackendOptions): BackendOptions => ({
+  ...(backend !== undefined && { backend }),
+  ...(device !== undefined && { device }),
+});
+/** The same options for another command's line. */
+export const computeOnArgs = (options: BackendOptions): string[] =>
+  Object.entries(computeOnOf(options)).flatMap(([name, value]) => [`--${name}`, String(value)]);
 const runsOption = () => new Option("--runs <dir>", "folder of all runs").default("runs");
 export const ranksOption = (description: string) => new Option("--ranks <n>", description).argParser(integer(1, 1024));
 export const portOption = () =>
@@ -52,6 +76,7 @@ export function addRunOptions(command: Command): Command {
       new Option("--name <name>", "name of the run's folder (default: the config's, numbered where it is taken)"),
     )
     .addOption(runsOption())
+    .addOption(backendOption())
     .addOption(deviceOption())
     .addOption(
       new Option("--set <path=value>", "a field of the config, over the file; repeatable")
@@ -61,19 +86,18 @@ export function addRunOptions(command: Command): Command {
     .addOption(new Option("--fast-dev-run", "three steps and two blocks of everything, to see that it runs"));
 }
 
-export interface RunOptions {
+export interface RunOptions extends BackendOptions {
   readonly seats?: number;
   readonly maxSteps?: number;
   readonly name?: string;
   readonly runs: string;
-  readonly device?: "auto" | "cpu" | "gpu";
   readonly set: readonly Override[];
   readonly fastDevRun?: boolean;
 }
 
 /** The config's overrides that the command line stands for. */
-export function overridesOf({ seats, maxSteps, device, set }: RunOptions): Override[] {
-  const given = Object.entries({ seats, maxSteps, device }).flatMap(([path, value]) =>
+export function overridesOf({ seats, maxSteps, backend, device, set }: RunOptions): Override[] {
+  const given = Object.entries({ seats, maxSteps, backend, device }).flatMap(([path, value]) =>
     value === undefined ? [] : [{ path, value }],
   );
   return [...set, ...given];

@@ -1,14 +1,16 @@
-import { loadLibtensorflow } from "@ringmaster/backend";
+import type { BackendOptions } from "@ringmaster/backend";
 import { readIdx, readImage } from "@ringmaster/data";
 import { formatPercent } from "@ringmaster/telemetry";
 import { createPredictor } from "@ringmaster/training";
 import { type Command, Option } from "commander";
 import { exitCodes } from "../exit-codes.ts";
 import { checkpointOption, openRun } from "../run/open-run.ts";
+import { openDevice } from "../run/work.ts";
+import { sayOnStderr } from "../say-on-stderr.ts";
 import { UsageError } from "../usage-error.ts";
-import { integer } from "./options.ts";
+import { backendOption, computeOnOf, deviceOption, integer } from "./options.ts";
 
-interface PredictOptions {
+interface PredictOptions extends BackendOptions {
   readonly checkpoint: string;
   readonly first?: number;
   readonly json?: boolean;
@@ -29,6 +31,8 @@ export function addPredict(program: Command, exit: (code: number) => void): void
     .command("predict <run> <images...>")
     .description("classify pictures (PNG, JPEG, WebP, ...) or the images of an idx file with a run's checkpoint")
     .addOption(checkpointOption())
+    .addOption(backendOption())
+    .addOption(deviceOption())
     .addOption(new Option("--first <n>", "only the first n images of an idx file").argParser(integer(1, 2 ** 31)))
     .option("--json", "a JSON object a line, with every class's probability")
     .action(async (run: string, images: string[], options: PredictOptions) => {
@@ -40,14 +44,15 @@ export function addPredict(program: Command, exit: (code: number) => void): void
 async function predict(
   runFolder: string,
   images: readonly string[],
-  { checkpoint: which, first, json }: PredictOptions,
+  { checkpoint: which, first, json, ...given }: PredictOptions,
 ): Promise<void> {
   const { file, loaded, checkpoint } = await openRun(runFolder, which);
   const { imageShape, classNames, normalisation } = file.data;
-  loadLibtensorflow();
+  const definition = { ...loaded.definition, ...computeOnOf(given) };
+  await openDevice(definition, sayOnStderr);
   const input = { imageShape, classes: classNames.length };
   const predictor = await createPredictor({
-    definition: loaded.definition,
+    definition,
     input,
     normalisation,
     weights: checkpoint.model,

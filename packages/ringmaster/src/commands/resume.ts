@@ -1,17 +1,24 @@
 import { resolve } from "node:path";
-import type { DevicePreference } from "@ringmaster/backend";
+import type { BackendOptions } from "@ringmaster/backend";
 import { listenForShutdown } from "@ringmaster/launch";
 import { type Command, Option } from "commander";
 import { leadRun } from "../run/lead-run.ts";
 import { readRunFile } from "../run/run-record.ts";
-import { defaultThreads, deviceOption, integer, ranksOption, threadsOption } from "./options.ts";
+import {
+  backendOption,
+  computeOnOf,
+  defaultThreads,
+  deviceOption,
+  integer,
+  ranksOption,
+  threadsOption,
+} from "./options.ts";
 import { launchLocal } from "./train.ts";
 
-interface ResumeOptions {
+interface ResumeOptions extends BackendOptions {
   readonly ranks: number;
   readonly threads?: number;
   readonly maxSteps?: number;
-  readonly device?: DevicePreference;
   readonly json?: boolean;
 }
 
@@ -21,6 +28,7 @@ export function addResume(program: Command, exit: (code: number) => void): void 
     .description("go on from a run's newest good checkpoint, in any world, to the bits of a run that never stopped")
     .addOption(ranksOption("worker processes on this machine").default(1))
     .addOption(threadsOption())
+    .addOption(backendOption())
     .addOption(deviceOption())
     .addOption(maxStepsOption())
     .option("--json", "print the result as JSON")
@@ -49,13 +57,13 @@ async function resume(runFolder: string, options: ResumeOptions): Promise<number
       config: resolve(runFolder, file.configFile),
       ranks,
       threads,
-      device: options.device,
+      computeOn: options,
     });
   }
   const shutdown = listenForShutdown();
   try {
     return await leadRun({
-      what: { kind: "resume", runFolder, maxSteps, device: options.device },
+      what: { kind: "resume", runFolder, maxSteps, computeOn: computeOnOf(options) },
       ranks,
       workers: { kind: "inProcess", threads },
       json: json === true,

@@ -1,10 +1,19 @@
 import { randomBytes } from "node:crypto";
 import { fileURLToPath } from "node:url";
-import { requireLibtensorflow } from "@ringmaster/backend";
+import { type BackendOptions, settleBackend } from "@ringmaster/backend";
 import { listenForShutdown, superviseLocal } from "@ringmaster/launch";
 import type { Command } from "commander";
 import { leadRun } from "../run/lead-run.ts";
-import { addRunOptions, defaultThreads, overridesOf, type RunOptions, ranksOption, threadsOption } from "./options.ts";
+import { sayOnStderr } from "../say-on-stderr.ts";
+import {
+  addRunOptions,
+  computeOnArgs,
+  defaultThreads,
+  overridesOf,
+  type RunOptions,
+  ranksOption,
+  threadsOption,
+} from "./options.ts";
 
 export const cliFile = fileURLToPath(
   new URL(import.meta.url.endsWith(".ts") ? "../cli.ts" : "../cli.js", import.meta.url),
@@ -29,7 +38,7 @@ async function train(config: string, options: TrainOptions): Promise<number> {
   if (ranks > 1) {
     const { json, ...run } = options;
     const args = ["coordinator", config, ...runArgs(run), ...(json ? ["--json"] : [])];
-    return launchLocal({ coordinatorArgs: args, config, ranks, threads, device: options.device });
+    return launchLocal({ coordinatorArgs: args, config, ranks, threads, computeOn: options });
   }
   const shutdown = listenForShutdown();
   try {
@@ -53,10 +62,11 @@ async function train(config: string, options: TrainOptions): Promise<number> {
 }
 
 /** The same options for the coordinator's command line. */
-function runArgs({ seats, maxSteps, name, runs, device, set, fastDevRun, ranks }: TrainOptions): string[] {
-  const given = Object.entries({ seats, "max-steps": maxSteps, name, runs, device, ranks });
+function runArgs({ seats, maxSteps, name, runs, set, fastDevRun, ranks, ...computeOn }: TrainOptions): string[] {
+  const given = Object.entries({ seats, "max-steps": maxSteps, name, runs, ranks });
   return [
     ...given.flatMap(([option, value]) => (value === undefined ? [] : [`--${option}`, String(value)])),
+    ...computeOnArgs(computeOn),
     ...set.flatMap(({ path, value }) => ["--set", `${path}=${JSON.stringify(value)}`]),
     ...(fastDevRun ? ["--fast-dev-run"] : []),
   ];
@@ -67,24 +77,24 @@ export interface LaunchLocalOptions {
   readonly config: string;
   readonly ranks: number;
   readonly threads: number;
-  readonly device: string | undefined;
+  /** As the command line gave it. */
+  readonly computeOn: BackendOptions;
 }
 
-/** Starts a coordinator and `ranks` workers on this machine and supervises them. @throws BackendError LIBTENSORFLOW_MISSING, before that. */
+/** Starts a coordinator and `ranks` workers on this machine and supervises them. @throws BackendError where nothing could train, before that. */
 export async function launchLocal({
   coordinatorArgs,
   config,
   ranks,
   threads,
-  device,
+  computeOn,
 }: LaunchLocalOptions): Promise<number> {
-  requireLibtensorflow();
-  const say = (line: string) => process.stderr.write(`${line}\n`);
+  settleBackend(computeOn);
   return superviseLocal({
     program: [process.execPath, ...forwardedFlags(), cliFile],
     coordinatorArgs: [...coordinatorArgs, "--host", "127.0.0.1", "--port", "0"],
     workers: ranks,
-    workerArgs: ({ url, logFile }) => [
+    workerArgs: ({ url, logFile }, index) => [
       "worker",
       config,
       "--join",
@@ -93,11 +103,13 @@ export async function launchLocal({
       String(threads),
       "--log",
       logFile,
-      ...(device === undefined ? [] : ["--device", device]),
+      "--local-rank",
+      `${index}/${ranks}`,
+      ...computeOnArgs(computeOn),
     ],
     env: { RINGMASTER_TOKEN: randomBytes(24).toString("base64url") },
-    onOutput: (worker, line) => say(`worker ${worker}: ${line}`),
-    onNotice: say,
+    onOutput: (worker, line) => sayOnStderr(`worker ${worker}: ${line}`),
+    onNotice: sayOnStderr,
   });
 }
 

@@ -1,21 +1,22 @@
 import { hostname } from "node:os";
+import { type BackendOptions, type DevicePreference, devicesOfRanks, readDeviceFacts } from "@ringmaster/backend";
 import { CoordinatorError } from "@ringmaster/coordinator";
 import { listenForShutdown } from "@ringmaster/launch";
 import { loadDefinition } from "@ringmaster/training";
 import { dialCoordinator } from "@ringmaster/transport";
 import type { WorkerLog } from "@ringmaster/worker";
-import { type Command, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { pino } from "pino";
 import { exitCodes } from "../exit-codes.ts";
 import { openDevice, work } from "../run/work.ts";
 import { UsageError } from "../usage-error.ts";
-import { defaultThreads, deviceOption, threadsOption } from "./options.ts";
+import { backendOption, computeOnOf, defaultThreads, deviceOption, threadsOption } from "./options.ts";
 
-interface WorkerCommandOptions {
+interface WorkerCommandOptions extends BackendOptions {
   readonly join: string;
   readonly token?: string;
   readonly threads?: number;
-  readonly device?: "auto" | "cpu" | "gpu";
+  readonly localRank?: LocalRank;
   readonly ringHost: string;
   readonly log?: string;
 }
@@ -27,10 +28,38 @@ export function addWorker(program: Command, exit: (code: number) => void): void 
     .requiredOption("--join <url>", "the coordinator's address, such as ws://host:4600")
     .addOption(new Option("--token <token>", "the run's token (better: in the environment)").env("RINGMASTER_TOKEN"))
     .addOption(threadsOption())
+    .addOption(backendOption())
     .addOption(deviceOption())
+    .addOption(
+      new Option("--local-rank <i/n>", "which of this machine's n ranks it is: each takes a GPU of its own").argParser(
+        localRank,
+      ),
+    )
     .addOption(new Option("--ring-host <host>", "this machine's address for the other ranks").default("127.0.0.1"))
     .addOption(new Option("--log <file>", "append JSON log lines to a file instead of saying on stderr what happens"))
     .action(async (config: string, options: WorkerCommandOptions) => exit(await joinRun(config, options)));
+}
+
+interface LocalRank {
+  readonly index: number;
+  readonly ranks: number;
+}
+
+function localRank(text: string): LocalRank {
+  const [, index = 0, ranks = 0] = (/^(\d{1,4})\/(\d{1,4})$/.exec(text) ?? []).map(Number);
+  if (index < ranks) return { index, ranks };
+  throw new InvalidArgumentError(`Expected a rank of so many, such as 0/2, found ${text}.`);
+}
+
+function deviceOf(
+  device: DevicePreference,
+  local: LocalRank | undefined,
+  say: (line: string) => void,
+): DevicePreference {
+  if (local === undefined) return device;
+  const { devices, reason } = devicesOfRanks(device, local.ranks, readDeviceFacts());
+  if (reason !== null) say(reason);
+  return devices[local.index] ?? device;
 }
 
 const onStderr: WorkerLog = {
@@ -51,10 +80,11 @@ async function joinRun(config: string, options: WorkerCommandOptions): Promise<n
   const shutdown = listenForShutdown();
   const log = options.log === undefined ? onStderr : inFile(options.log);
   try {
-    const overrides = options.device === undefined ? [] : [{ path: "device", value: options.device }];
-    const loaded = await loadDefinition(config, overrides);
+    const loaded = await loadDefinition(config, []);
     const dataset = await loaded.definition.data.load();
-    const opened = await openDevice(loaded.definition.device);
+    const wanted = { ...loaded.definition, ...computeOnOf(options) };
+    const say = (line: string) => log.info({}, line);
+    const opened = await openDevice({ ...wanted, device: deviceOf(wanted.device, options.localRank, say) }, say);
     // Once it has joined, a worker without a supervisor ends with its coordinator, which stops the run.
     const signal = AbortSignal.any([shutdown.stop, shutdown.orphaned]);
     const link = await dialCoordinator({ url: join, token, signal });

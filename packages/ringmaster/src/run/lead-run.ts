@@ -144,7 +144,7 @@ function reproduceCommand(
   config: RunConfig,
   steps: number,
 ): string {
-  const shaped = new Set(["seats", "maxSteps", "device"]);
+  const shaped = new Set(["seats", "maxSteps", "backend", "device"]);
   const sets = overrides
     .filter(({ path }) => !shaped.has(path))
     .map(({ path, value }) => `--set ${path}=${JSON.stringify(value)}`);

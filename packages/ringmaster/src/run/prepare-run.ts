@@ -1,6 +1,6 @@
 /** Everything that is read and checked before a run begins; a new run gets its folder last. */
 
-import type { DevicePreference } from "@ringmaster/backend";
+import type { BackendOptions } from "@ringmaster/backend";
 import {
   type CheckpointStore,
   createRunFolder,
@@ -12,6 +12,7 @@ import { CoordinatorError, type RunEvent } from "@ringmaster/coordinator";
 import type { ImageDataset } from "@ringmaster/data";
 import type { RunConfig } from "@ringmaster/protocol";
 import { type LoadedDefinition, loadDefinition, type Override, prepareData } from "@ringmaster/training";
+import { sayOnStderr } from "../say-on-stderr.ts";
 import { UsageError } from "../usage-error.ts";
 import { resolveConfig } from "./resolve-config.ts";
 import { loadRunDataset, loadRunDefinition, type RunFile, readRunFile, relativeConfig } from "./run-record.ts";
@@ -31,7 +32,7 @@ export interface ResumedRun {
   readonly runFolder: string;
   readonly maxSteps: number | undefined;
   /** What trains in this process, over the config's choice. */
-  readonly device: DevicePreference | undefined;
+  readonly computeOn: BackendOptions;
 }
 
 export interface PrepareOptions {
@@ -72,7 +73,7 @@ async function prepareNew(what: NewRun, { ranks, inProcess }: PrepareOptions): P
   });
   prepareData(dataset, config);
   checkRanks(ranks, config, true);
-  const opened = inProcess ? await openDevice(loaded.definition.device) : undefined;
+  const opened = inProcess ? await openDevice(loaded.definition, sayOnStderr) : undefined;
   const runFolder = await createRunFolder(what.runs, name);
   return {
     loaded,
@@ -88,7 +89,7 @@ async function prepareNew(what: NewRun, { ranks, inProcess }: PrepareOptions): P
 }
 
 async function prepareResume(
-  { runFolder, device }: ResumedRun,
+  { runFolder, computeOn }: ResumedRun,
   { ranks, inProcess }: PrepareOptions,
 ): Promise<PreparedRun> {
   const file = await readRunFile(runFolder);
@@ -97,8 +98,7 @@ async function prepareResume(
   const dataset = await loadRunDataset(runFolder, file, loaded);
   const store = openCheckpoints(runFolder);
   const { checkpoint, rejected } = await store.loadNewest();
-  for (const { step, reason } of rejected)
-    process.stderr.write(`the checkpoint of step ${step} is not used: ${reason}\n`);
+  for (const { step, reason } of rejected) sayOnStderr(`the checkpoint of step ${step} is not used: ${reason}`);
   if (!checkpoint && rejected.length > 0) {
     throw new CoordinatorError(
       "CHECKPOINT_CORRUPT",
@@ -106,7 +106,7 @@ async function prepareResume(
     );
   }
   const overrides = file.overrides.map(({ path, value }) => ({ path, value }));
-  const opened = inProcess ? await openDevice(device ?? loaded.definition.device) : undefined;
+  const opened = inProcess ? await openDevice({ ...loaded.definition, ...computeOn }, sayOnStderr) : undefined;
   return { loaded, dataset, runFolder, opened, name: file.config.name, store, resume: checkpoint, file, overrides };
 }
 

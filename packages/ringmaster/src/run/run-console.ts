@@ -91,9 +91,9 @@ export class RunConsole {
   show(event: RunEvent): void {
     switch (event.type) {
       case "joined": {
-        const { host, pid, threads, device } = event.hello;
+        const { host, pid, threads } = event.hello;
         return this.say(
-          `worker ${event.joined} of ${event.ranks} joined: ${host} (pid ${pid}), ${plural(threads, "compute thread")}, ${deviceName(device)}`,
+          `worker ${event.joined} of ${event.ranks} joined: ${host} (pid ${pid}), ${plural(threads, "compute thread")}, ${deviceName(event.hello)}`,
         );
       }
       case "refused":
@@ -178,6 +178,7 @@ export class RunConsole {
     this.#lastMs = performance.now();
     this.#throughput.start(this.#lastMs);
     if (event.numericsNote) this.say(`note: ${event.numericsNote}`);
+    if (event.eagerBecause) this.say(`note: steps run op by op, at a fraction of the speed: ${event.eagerBecause}`);
     if (event.firstStep > 0) this.say(`resumed after step ${event.firstStep} of ${event.totalSteps}`);
     if (event.firstStep >= event.totalSteps)
       this.say("this run is over already: give it more steps with --max-steps, or start a new one");
@@ -264,9 +265,10 @@ export class RunConsole {
   }
 
   #device(): string {
-    return [...new Set(this.#members.map(({ device }) => deviceName(device)))].join(" and ");
+    return [...new Set(this.#members.map(deviceName))].join(" and ");
   }
 }
 
-const deviceName = ({ kind, name }: WorkerHello["device"]): string => `${kind.toUpperCase()} ${name}`;
+const deviceName = ({ device: { kind, name }, fingerprint }: WorkerHello): string =>
+  `${kind.toUpperCase()} ${name}${fingerprint.backend.startsWith("portable") ? ", portable backend" : ""}`;
 const plural = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`;

@@ -1,11 +1,12 @@
 /** Runs this machine's part of a run: one rank, in this process. */
 import {
+  type BackendOptions,
   type Device,
-  type DevicePreference,
-  loadLibtensorflow,
+  loadBackend,
   type NumericsFingerprint,
-  numericsFingerprint,
-  openTensorflowBackend,
+  openBackend,
+  type SettledBackend,
+  settleBackend,
 } from "@ringmaster/backend";
 import type { ImageDataset } from "@ringmaster/data";
 import type { LoadedDefinition } from "@ringmaster/training";
@@ -15,16 +16,24 @@ import { runWorker, type WorkerEnd, type WorkerLog } from "@ringmaster/worker";
 export interface OpenedDevice {
   readonly device: Device;
   readonly fingerprint: NumericsFingerprint;
+  /** For the compute threads. */
+  readonly computeOn: SettledBackend;
 }
 
 /**
- * Opens libtensorflow in the main thread, where its log settings take effect, and sees what would train.
+ * Settles what trains in this process, and sees that it loads.
+ * @param say is told why it is what it is
  * @throws BackendError LIBTENSORFLOW_MISSING, LIBTENSORFLOW_DAMAGED, DEVICE_UNAVAILABLE
  */
-export async function openDevice(preference: DevicePreference): Promise<OpenedDevice> {
-  loadLibtensorflow();
-  const backend = await openTensorflowBackend(preference);
-  return { device: backend.device, fingerprint: numericsFingerprint(backend) };
+export async function openDevice(wanted: BackendOptions, say: (line: string) => void): Promise<OpenedDevice> {
+  const computeOn = settleBackend(wanted);
+  const { deviceName, backend, reason } = computeOn;
+  const isUsual = backend === "tensorflow" && deviceName.kind === "cpu";
+  if (!isUsual) say(`${deviceName.kind === "gpu" ? `${deviceName.name}: ` : ""}${reason}`);
+  const fingerprint = await loadBackend(computeOn);
+  // A GPU that TensorFlow does not see is better known before a run has its folder. On the CPU a context here would only take memory.
+  if (deviceName.kind === "gpu") await openBackend(computeOn);
+  return { device: deviceName, fingerprint, computeOn };
 }
 
 export interface WorkOptions {

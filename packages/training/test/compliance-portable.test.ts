@@ -1,0 +1,3 @@
+import { testCompliance } from "./fixtures/compliance/suite.ts";
+
+await testCompliance("portable");
