@@ -13,6 +13,12 @@ export interface Device {
 /** Of a program's convolutions and products of matrices; what goes in and comes out is float32. */
 export type Precision = "float32" | "bfloat16" | "float16";
 
+/**
+ * Who makes machine code of a program. `grappler`: TensorFlow's kernels (oneDNN), after Grappler's rewriting. `xla`: XLA compiles each stage as a whole, which takes
+ * seconds; docs/decisions/0010 says what for.
+ */
+export type Compiler = "grappler" | "xla";
+
 /** A tensor that lies in shared memory and is read anew at each call. */
 export interface Feed {
   /** In the program's memory, a multiple of 64. */
@@ -34,6 +40,8 @@ export interface Program {
   readonly body: (fed: readonly tf.Tensor[]) => readonly tf.Tensor[];
   /** Default float32. */
   readonly precision?: Precision;
+  /** Default grappler. */
+  readonly compiler?: Compiler;
   /** Indices of outputs that are handed over together, in the order of handing over; each output in one stage. Default: all in one. */
   readonly stages?: readonly (readonly number[])[];
 }
@@ -70,7 +78,10 @@ export interface ComputeBackend {
   readonly device: Device;
   /** Of the library behind it, e.g. "2.21.0". */
   readonly version: string;
-  /** @throws BackendError PRECISION_UNSUPPORTED where the device would compute in another precision and say nothing. */
+  /**
+   * @throws BackendError PRECISION_UNSUPPORTED where the device would compute in another precision and say nothing; COMPILER_UNSUPPORTED where the program's compiler
+   * is not there, or cannot compile it.
+   */
   prepare(program: Program): PreparedProgram;
   /** Live tensors (native handles, or tensors in WebAssembly's memory), for tests of leaks. */
   tensorCount(): number;

@@ -1,9 +1,17 @@
 import { readFileSync } from "node:fs";
 import { BackendError } from "./backend-error.ts";
-import type { Precision } from "./compute-backend.ts";
 
 /** Instruction sets that libtensorflow's kernels choose between, as Linux names them. */
-const known = ["avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16"] as const;
+const known = [
+  "avx2",
+  "avx512f",
+  "avx512_vnni",
+  "avx512_bf16",
+  "amx_bf16",
+  "avx512_fp16",
+  "amx_fp16",
+  "avx_ne_convert",
+] as const;
 export type CpuFeature = (typeof known)[number];
 
 /** Which of them this machine's CPU has; empty where Linux does not say. */
@@ -16,9 +24,12 @@ export function cpuFeatures(): readonly CpuFeature[] {
   }
 }
 
-/** @throws BackendError PRECISION_UNSUPPORTED */
-export function requirePrecision(precision: Precision, features: readonly CpuFeature[] = cpuFeatures()): void {
-  if (precision === "float32" || features.includes("avx512_bf16") || features.includes("amx_bf16")) return;
+/**
+ * Without these instructions bfloat16 is emulated, at a fraction of float32's speed.
+ * @throws BackendError PRECISION_UNSUPPORTED
+ */
+export function requireBfloat16(features: readonly CpuFeature[] = cpuFeatures()): void {
+  if (features.includes("avx512_bf16") || features.includes("amx_bf16")) return;
   const found = features.length > 0 ? features.join(", ") : "none of the known instruction sets";
   const advice = 'train with precision "float32"';
   throw new BackendError(

@@ -1,5 +1,6 @@
 export { BackendError, type BackendErrorCode } from "./backend-error.ts";
 export type {
+  Compiler,
   ComputeBackend,
   Device,
   Feed,
@@ -38,3 +39,4 @@ export {
 } from "./open-backend.ts";
 export { batchNormInTraining, type NormalisedBatch } from "./ops/batch-norm.ts";
 export { sparseSoftmaxCrossEntropy } from "./ops/cross-entropy.ts";
+export { failedBody } from "./ops/failed-body.ts";

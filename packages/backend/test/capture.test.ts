@@ -159,13 +159,13 @@ for (const [name, { code, message, body }] of Object.entries(refusals)) {
   });
 }
 
-t.test("an error of the body's own passes through", async (t) => {
+t.test("an error of the body's own gets a code and keeps its words", async (t) => {
   t.throws(
     () =>
       captureOver(backend, [], () => {
         throw new RangeError("mine");
       }),
-    new RangeError("mine"),
+    { code: "OP_FAILED", message: "a program failed in the tensorflow backend: mine", cause: new RangeError("mine") },
   );
   t.notOk(isInProgram());
 });
@@ -278,6 +278,14 @@ const readers: Record<string, { op: RegExp; body: Body }> = {
     op: /an input of the step is read/,
     body: (x) => [tf.mul(at(x, 0), at(x, 0).dataSync()[0] ?? 0)],
   },
+  "a value that nobody waits for": {
+    op: /a result of Sum is read/,
+    body: (x) => {
+      void tf.sum(at(x, 0)).data();
+      void tf.sum(at(x, 0)).array();
+      return [tf.neg(at(x, 0))];
+    },
+  },
   "a value that chooses what is computed": {
     op: /a result of Max is read/,
     body: (x) => [(tf.max(at(x, 0)).dataSync()[0] ?? 0) > 0 ? tf.neg(at(x, 0)) : tf.exp(at(x, 0))],
@@ -308,6 +316,28 @@ for (const [name, { op, body }] of Object.entries(readers)) {
     t.equal(backend.tensorCount(), before);
   });
 }
+
+t.test("what reads a value without waiting gets it at each call, and nothing where there is none yet", async (t) => {
+  const seen: number[] = [];
+  const { inputs, run, step } = captureOver(backend, [fed([2])], (x) => {
+    tf.sum(at(x, 0))
+      .data()
+      .then(([sum]) => seen.push(sum ?? Number.NaN));
+    return [tf.neg(at(x, 0))];
+  });
+  await new Promise(setImmediate);
+  const prepared = seen.length;
+  for (const values of [
+    [1, 2],
+    [4, 5],
+  ]) {
+    inputs[0]?.set(values);
+    run();
+    await new Promise(setImmediate);
+  }
+  t.same(seen.slice(prepared), [3, 9]);
+  step.dispose();
+});
 
 t.test("reading a constant is no obstacle", async (t) => {
   const program = captureOver(backend, [fed([3])], (x) => [tf.mul(at(x, 0), tf.scalar(3).dataSync()[0] ?? 0)]);

@@ -1,7 +1,6 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
 import { readDeviceFacts } from "../src/libtensorflow/choose-device.ts";
 import { askCudaDriver } from "../src/libtensorflow/cuda-driver.ts";
@@ -72,7 +71,8 @@ const skip = spawnSync("cc", ["--version"]).status === 0 ? false : "needs a C co
 /** A library with the driver's functions and two GPUs, or an error; it is compiled, because what is tested is how a library is called. */
 function compileDriver(t: Test, error: number): string {
   const file = join(t.testdir(), `libcuda-${error}.so.1`);
-  const source = fileURLToPath(new URL("./fixtures/cuda-driver.c", import.meta.url));
+  // From the package's folder, where tests run: those that were built too, and it is not beside them.
+  const source = join("test", "fixtures", "cuda-driver.c");
   execFileSync("cc", ["-shared", "-fPIC", `-DERROR=${error}`, "-o", file, source], { stdio: "pipe" });
   return file;
 }

@@ -102,6 +102,10 @@ t.test("what is wrong shows when a program is prepared, with its reason", async 
     code: "PRECISION_UNSUPPORTED",
     message: /float32.*bfloat16/,
   });
+  t.throws(() => wrong(() => [tf.ones([1])], { compiler: "xla" }), {
+    code: "COMPILER_UNSUPPORTED",
+    message: /found "xla"; set compiler to "grappler"/,
+  });
 });
 
 t.test("an output that is gone, or no number, is refused", async (t) => {

@@ -1,18 +1,18 @@
+import { readFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs";
 import t from "tap";
-import { requirePrecision } from "../src/cpu-features.ts";
+import { requireBfloat16 } from "../src/cpu-features.ts";
 import { cpuFeatures, openBackend, type Precision } from "../src/index.ts";
 import { captureOver } from "./fixtures/captured-function.ts";
 
 t.test("bfloat16 is refused where the CPU would compute in float32 and say nothing", async (t) => {
   for (const features of [["avx512_bf16"], ["avx2", "amx_bf16"]] as const)
-    t.doesNotThrow(() => requirePrecision("bfloat16", features));
+    t.doesNotThrow(() => requireBfloat16(features));
   for (const features of [[], ["avx2", "avx512f"]] as const) {
-    t.throws(() => requirePrecision("bfloat16", features), {
+    t.throws(() => requireBfloat16(features), {
       code: "PRECISION_UNSUPPORTED",
       message: /avx512_bf16 or amx_bf16, this one has/,
     });
-    t.doesNotThrow(() => requirePrecision("float32", features));
   }
 });
 
@@ -45,3 +45,19 @@ t.test(
     t.same(product("bfloat16"), rounded, "the same bits again");
   },
 );
+
+t.test("float16 is computed in float16 or refused: never in float32 in silence", async (t) => {
+  const backend = await openBackend({ backend: "tensorflow", device: "cpu" });
+  const product = () =>
+    captureOver(
+      backend,
+      [{ shape: [2, 2], values: [1, 2, 3, 4] }],
+      ([x]) => [tf.matMul(x as tf.Tensor2D, x as tf.Tensor2D)],
+      {
+        precision: "float16",
+      },
+    );
+  const flags = readFileSync("/proc/cpuinfo", "utf8");
+  if (/ (amx_fp16|avx_ne_convert)\b/.test(flags)) t.doesNotThrow(product);
+  else t.throws(product, { code: "PRECISION_UNSUPPORTED", message: /float16 needs a GPU, or a CPU with amx_fp16/ });
+});

@@ -218,7 +218,8 @@ export class CoordinatorCore {
     this.#phase = "stepping";
     const firstStep = resume?.step ?? 0;
     this.#ledger = new StepLedger(firstStep);
-    const { stepsPerEpoch, totalSteps, eagerBecause } = first.ready;
+    const { stepsPerEpoch, totalSteps } = first.ready;
+    const eagerBecause = ready.map((each) => each.ready.eagerBecause).find((reason) => reason !== null) ?? null;
     const begun: CoordinatorEffect = {
       type: "event",
       event: { type: "began", firstStep, stepsPerEpoch, totalSteps, numericsNote, eagerBecause },

@@ -44,7 +44,7 @@ function summarise(step: number, held: readonly WorkerHeld[]): StepReport {
   const slowest = (field: keyof WorkerHeld["timing"]) => Math.max(...held.map(({ timing }) => timing[field]));
   return {
     step,
-    tail: held[0]?.tail ?? { loss: 0, correct: 0, samples: 0, plan: 0 },
+    tail: held[0]?.tail ?? { loss: 0, correct: 0, samples: 0, plan: 0, overflowed: 0 },
     timing: {
       dataMs: slowest("dataMs"),
       computeMs: slowest("computeMs"),

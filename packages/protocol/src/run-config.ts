@@ -63,7 +63,9 @@ export const runConfigSchema = record({
   maxSteps: integer(1, maxUint32).nullable(),
   optimizer: variants(["adam", "sgd"], [adamSchema, sgdSchema]),
   /** Of a training step's convolutions and products of matrices. Parameters, optimizer and evaluation are float32. */
-  precision: oneOf("float32", "bfloat16"),
+  precision: oneOf("float32", "bfloat16", "float16"),
+  /** Of training step and evaluation: TensorFlow's kernels after Grappler, or XLA. */
+  compiler: oneOf("grappler", "xla"),
   /** Parameters are reduced in buckets of about this size. */
   bucketBytes: integer(minBucketBytes, maxBucketBytes),
   /** The unit sent over a link; any size gives the same bits. */

@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import { atLeastZero, count, finite, fraction, list, oneOf, record, uint32 } from "./fields.ts";
+import { aboveZero, atLeastZero, count, finite, fraction, list, oneOf, record, uint32 } from "./fields.ts";
 import { maxEvaluations } from "./limits.ts";
 
 const evaluationSchema = record({
@@ -26,6 +26,8 @@ export const runProgressSchema = record({
   stepInEpoch: uint32(),
   /** The optimizer's own count: it differs from `step` where an update was skipped. */
   optimizerSteps: uint32(),
+  /** What float16's losses are multiplied by, and the steps since it changed or overflowed; 1 and 0 in other precisions. */
+  lossScale: record({ scale: aboveZero(), goodSteps: uint32() }),
   /** Sums over the samples of the epoch under way. */
   epochSums: record({ loss: finite(), correct: atLeastZero(), samples: count() }),
   evaluations: list(evaluationSchema, 0, maxEvaluations),

@@ -78,8 +78,8 @@ export const workerHeldSchema = record({
   type: exactly("WorkerHeld"),
   generation: uint32(),
   step: uint32(),
-  /** Sums over the global batch; `plan`: seats whose rank had the pending plan. */
-  tail: record({ loss: anyNumber(), correct: atLeastZero(), samples: count(), plan: count() }),
+  /** Sums over the global batch; `plan`: seats whose rank had the pending plan; `overflowed`: seats whose float16 gradients were not finite. */
+  tail: record({ loss: anyNumber(), correct: atLeastZero(), samples: count(), plan: count(), overflowed: count() }),
   timing: record({
     dataMs: atLeastZero(),
     computeMs: atLeastZero(),

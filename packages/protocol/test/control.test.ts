@@ -192,7 +192,7 @@ t.test("a diverging run can say that its loss is no number", async (t) => {
       type: "WorkerHeld",
       generation: 1,
       step: 9,
-      tail: { loss, correct: 0, samples: 64, plan: 0 },
+      tail: { loss, correct: 0, samples: 64, plan: 0, overflowed: 0 },
       timing: { dataMs: 0, computeMs: 0, communicationMs: 0, optimizerMs: 0 },
       memoryBytes: 0,
     };

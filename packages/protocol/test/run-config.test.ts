@@ -57,7 +57,7 @@ t.test("what is wrong with a configuration is said in a line for every field", a
     [{ maxSteps: undefined }, ["maxSteps: expected a whole number from 1 to 4294967295, found nothing"]],
     [{ segmentBytes: 100 }, ["segmentBytes: expected a multiple of 64 from 64 to 262144, found 100"]],
     [{ segmentBytes: 2 ** 19 }, ["segmentBytes: expected a multiple of 64 from 64 to 262144, found 524288"]],
-    [{ precision: "float64" }, ['precision: expected "float32" or "bfloat16", found "float64"']],
+    [{ precision: "float64" }, ['precision: expected "float32" or "bfloat16" or "float16", found "float64"']],
     [
       { validation: { count: -1, blockSize: 1 } },
       ["validation.count: expected a whole number of at least 0, found -1"],

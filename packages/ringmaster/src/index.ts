@@ -1,4 +1,5 @@
 /** The public API: what a config file imports. */
+export { keyedNormal, keyedUniform } from "@ringmaster/backend";
 export {
   type DataSource,
   fashionMnist,

@@ -145,3 +145,15 @@ export function sgdMomentum(
   for (; n >= 4; n -= 4, w += 16, g += 16, b += 16) sgdMomentumLanes(w, g, b, false, S, D, R, P, nesterov);
   for (; n > 0; n -= 1, w += 4, g += 4, b += 4) sgdMomentumLanes(w, g, b, true, S, D, R, P, nesterov);
 }
+
+/** Whether n floats are all finite: none has all its exponent's bits set. */
+export function allFinite(values: usize, n: usize): bool {
+  const exponent = i32x4.splat(0x7f800000);
+  for (; n >= 4; n -= 4, values += 16) {
+    if (v128.any_true(i32x4.eq(v128.and(v128.load(values), exponent), exponent))) return false;
+  }
+  for (; n > 0; n--, values += 4) {
+    if ((load<u32>(values) & 0x7f800000) == 0x7f800000) return false;
+  }
+  return true;
+}

@@ -1,9 +1,11 @@
 import * as tf from "@tensorflow/tfjs";
+import { heedDilation } from "./dilated-layers.ts";
 import { type FunctionModel, isFunctionModel, ofFunction } from "./function-model.ts";
 import { fuseBatchNorm } from "./fused-batch-norm.ts";
 import { keyRandomLayers } from "./keyed-layers.ts";
 import { ofLayers } from "./layers-model.ts";
 import type { Model, ModelInput } from "./model.ts";
+import { describeResult } from "./model-trial.ts";
 import { TrainingError } from "./training-error.ts";
 
 /** What a config's `model` may return. */
@@ -17,8 +19,8 @@ export type MadeModel = tf.LayersModel | FunctionModel;
 export function buildModel(make: (input: ModelInput) => MadeModel, input: ModelInput, seed: number): Model {
   keyRandomLayers();
   fuseBatchNorm();
-  const made: unknown = withSeededRandom(seed, () => call(make, input));
-  const model = describeModel(made, input);
+  heedDilation();
+  const model = withSeededRandom(seed, () => describeModel(call(make, input), input));
   checkNames([...model.parameters, ...model.statistics].map(({ name }) => name));
   return model;
 }
@@ -27,7 +29,7 @@ function describeModel(made: unknown, input: ModelInput): Model {
   if (made instanceof tf.LayersModel) return ofLayers(made, input);
   if (isFunctionModel(made)) return ofFunction(made, input);
   const expected = "a function that returns a tf.LayersModel (tf.sequential, tf.model) or a functionModel";
-  throw new TrainingError("MODEL_UNSUPPORTED", `model: expected ${expected}`);
+  throw new TrainingError("MODEL_UNSUPPORTED", `model: expected ${expected}, found ${describeResult(made)}`);
 }
 
 function call(make: (input: ModelInput) => MadeModel, input: ModelInput): MadeModel {

@@ -1,4 +1,5 @@
-import * as tf from "@tensorflow/tfjs";
+import type * as tf from "@tensorflow/tfjs";
+import { inside } from "./layer-tree.ts";
 
 type Layer = tf.layers.Layer;
 
@@ -29,10 +30,3 @@ export function canonicalNames(model: tf.LayersModel): (name: string) => string 
 }
 
 const withInside = (layer: Layer): Layer[] => [layer, ...inside(layer).flatMap(withInside)];
-
-/** The layers that a layer is made of: a model's, and those that a wrapper (timeDistributed, bidirectional) wraps. */
-function inside(layer: Layer): Layer[] {
-  if (layer instanceof tf.LayersModel) return layer.layers;
-  const wrapped = ["layer", "forwardLayer", "backwardLayer"].map((field): unknown => Reflect.get(layer, field));
-  return wrapped.filter((value) => value instanceof tf.layers.Layer);
-}

@@ -31,14 +31,23 @@ export interface TrainingOptions {
   readonly checkpoint?: { readonly everySteps?: number | null; readonly keep?: number };
   /** Ranks compare their state's hash every so many steps. Default 100. */
   readonly hashEverySteps?: number;
-  /** Parameters reduced together, in bytes. Part of what the bits depend on. Default 4 MiB. */
+  /** Parameters reduced together, in bytes. A step is cut where they end, so that one is reduced while the next is computed. Part of what the bits depend on. Default 25 MiB. */
   readonly bucketBytes?: number;
   /** The unit sent over a link, in bytes. Default 256 KiB. */
   readonly segmentBytes?: number;
   /** `strict` refuses ranks whose numerics fingerprints differ. Default "any". */
   readonly numerics?: "any" | "strict";
-  /** "bfloat16": convolutions and products of matrices of a training step in bfloat16, where the CPU has it; all else stays float32. Default "float32". */
-  readonly precision?: "float32" | "bfloat16";
+  /**
+   * Of the convolutions and products of matrices of a training step, where the device has it; all else stays float32. With "float16" the loss is scaled, and a
+   * step whose gradients overflow is left out. Default "float32".
+   */
+  readonly precision?: "float32" | "bfloat16" | "float16";
+  /**
+   * "xla": XLA compiles training step and evaluation when the run starts, which takes seconds. It helps steps of many small ops (tens of narrow layers, one compute thread a
+   * rank), a little, by doing away with the start of each; convolutions take more than twice as long. float32 on the CPU through libtensorflow only; other bits than
+   * "grappler"'s. Default "grappler": TensorFlow's kernels.
+   */
+  readonly compiler?: "grappler" | "xla";
   /** Default "auto": libtensorflow where it is installed, else "portable" (WebAssembly: several times slower, the same bits on every CPU). */
   readonly backend?: "auto" | "tensorflow" | "portable";
   /** Default "auto": a GPU where libtensorflow sees one, else the CPU. */
@@ -119,10 +128,11 @@ const definitionSchema = z.strictObject({
     })
     .prefault({}),
   hashEverySteps: int(1, 2 ** 32 - 1).default(100),
-  bucketBytes: int(4096, 2 ** 30).default(4 * 2 ** 20),
+  bucketBytes: int(4096, 2 ** 30).default(25 * 2 ** 20),
   segmentBytes: int(64, 262_144).multipleOf(64).default(262_144),
   numerics: z.enum(["any", "strict"]).default("any"),
-  precision: z.enum(["float32", "bfloat16"]).default("float32"),
+  precision: z.enum(["float32", "bfloat16", "float16"]).default("float32"),
+  compiler: z.enum(["grappler", "xla"]).default("grappler"),
   backend: z.enum(["auto", "tensorflow", "portable"]).default("auto"),
   device: z
     .custom<DevicePreference>((value) => typeof value === "string" && parseDevice(value) !== undefined, {

@@ -10,7 +10,7 @@ export interface EvaluateBlock {
 
 /** Prepares the forward pass for blocks of `samples` samples, BatchNorm with its moving statistics, no dropout. */
 export function prepareEvaluateBlock(surroundings: StepSurroundings, samples: number): EvaluateBlock {
-  const { backend, model, memory, thread } = surroundings;
+  const { backend, model, memory, thread, compiler = "grappler" } = surroundings;
   const program = backend.prepare({
     memory,
     feeds: feedsOf(surroundings, samples),
@@ -19,6 +19,7 @@ export function prepareEvaluateBlock(surroundings: StepSurroundings, samples: nu
       const logits = model.apply(images, false);
       return [tf.sum(sparseSoftmaxCrossEntropy(logits, labels)), tf.argMax(logits, 1)];
     },
+    compiler,
   });
   const outputs = [thread.scratch, thread.scratch + 64];
   const loss = new Float32Array(memory.buffer, thread.scratch, 1);

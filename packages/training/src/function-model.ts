@@ -3,6 +3,8 @@ import { isInProgram } from "@ringmaster/backend";
 import * as tf from "@tensorflow/tfjs";
 import { masked } from "./keyed-layers.ts";
 import type { Model, ModelInput } from "./model.ts";
+import { checkVariables, tryModel } from "./model-trial.ts";
+import { explained } from "./named-failures.ts";
 import { TrainingError } from "./training-error.ts";
 
 /** Initial values by name; names may have slashes, as in "head/kernel". */
@@ -40,28 +42,17 @@ export function ofFunction(made: FunctionModel, input: ModelInput): Model {
   if (unfit) throw unsupported(`expected float32 tensors as parameters, found ${unfit[0]} of another kind`);
   if (entries.length === 0) throw unsupported("expected parameters to train, found none");
   const variables = Object.fromEntries(entries.map(([name, initial]) => [name, tf.variable(initial)]));
-  const apply = (images: tf.Tensor, training: boolean) => made.apply(images as tf.Tensor4D, variables, training);
-  checkLogits(apply, input);
-  return {
+  const apply = (images: tf.Tensor, training: boolean) =>
+    explained(() => made.apply(images as tf.Tensor4D, variables, training));
+  const model: Model = {
     ...input,
     parameters: Object.entries(variables).map(([name, variable]) => ({ name, shape: variable.shape, variable })),
     statistics: [],
     apply,
     penalties: () => [],
   };
-}
-
-function checkLogits(
-  apply: (images: tf.Tensor, training: boolean) => unknown,
-  { imageShape, classes }: ModelInput,
-): void {
-  const samples = 2;
-  tf.tidy(() => {
-    const logits = apply(tf.zeros([samples, ...imageShape]), false);
-    const found = logits instanceof tf.Tensor ? `a tensor of shape [${logits.shape.join(", ")}]` : "no tensor";
-    if (logits instanceof tf.Tensor && logits.shape.join() === [samples, classes].join()) return;
-    throw unsupported(`expected logits of shape [${samples}, ${classes}] for ${samples} images, found ${found}`);
-  });
+  checkVariables(model, tryModel(apply, input));
+  return model;
 }
 
 const unsupported = (message: string): TrainingError => new TrainingError("MODEL_UNSUPPORTED", `model: ${message}`);

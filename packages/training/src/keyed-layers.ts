@@ -33,6 +33,61 @@ export function keyRandomLayers(): void {
     const deviation = Math.sqrt(rate / (1 - rate));
     return tf.mul(input, tf.add(tf.mul(keyedNormal(input.shape), deviation), 1));
   });
+  replace(tf.layers.alphaDropout({ rate: 0.5 }), alphaDropout);
+  keyRecurrentLayers();
+}
+
+/** Klambauer et al. (2017): what is dropped goes to selu's negative limit, and an affine map keeps mean and variance. Of tf.layers' own form. */
+function alphaDropout(input: tf.Tensor, layer: RandomLayer): tf.Tensor {
+  const { rate } = layer;
+  const [alpha, scale] = [1.6732632423543772, 1.0507009873554805];
+  const limit = -alpha * scale;
+  const a = ((1 - rate) * (1 + rate * limit ** 2)) ** -0.5;
+  const kept = tf.cast(tf.greaterEqual(keyedUniform(maskShape(input, layer)), rate), "float32");
+  const dropped = tf.add(tf.mul(input, kept), tf.mul(tf.sub(1, kept), limit));
+  return tf.add(tf.mul(dropped, a), -a * limit * rate);
+}
+
+interface RecurrentCell extends tf.layers.Layer {
+  dropoutFunc?: (x: tf.Tensor, rate: number) => tf.Tensor;
+  dropoutMask?: tf.TensorContainer | null;
+  recurrentDropoutMask?: tf.TensorContainer | null;
+  readonly cells?: readonly RecurrentCell[];
+}
+
+/**
+ * A recurrent layer's masks are drawn once a call, the same for all of its time steps. tf.layers keeps them in the cell until the next call, and where the cell
+ * was made by the user or is one of a stack, for ever: each call starts without.
+ */
+function keyRecurrentLayers(): void {
+  const { layers } = tf;
+  for (const cell of [
+    layers.simpleRNNCell({ units: 1 }),
+    layers.gruCell({ units: 1 }),
+    layers.lstmCell({ units: 1 }),
+  ]) {
+    const prototype = Object.getPrototypeOf(cell) as { call: LayerCall };
+    const own = prototype.call;
+    prototype.call = function (this: RecurrentCell, inputs, kwargs) {
+      this.dropoutFunc ??= (x, rate) => (isInProgram() ? masked(x, rate, x.shape) : tf.dropout(x, rate));
+      return own.call(this, inputs, kwargs);
+    };
+  }
+  const prototype = Object.getPrototypeOf(layers.rnn({ cell: layers.stackedRNNCells({ cells: [] }) })) as {
+    call: LayerCall;
+  };
+  const own = prototype.call;
+  prototype.call = function (this: tf.layers.Layer & { readonly cell: RecurrentCell }, inputs, kwargs) {
+    forgetMasks(this.cell);
+    return own.call(this, inputs, kwargs);
+  };
+}
+
+function forgetMasks(cell: RecurrentCell): void {
+  tf.dispose([cell.dropoutMask, cell.recurrentDropoutMask].filter((mask) => mask != null) as tf.TensorContainer[]);
+  cell.dropoutMask = null;
+  cell.recurrentDropoutMask = null;
+  cell.cells?.forEach(forgetMasks);
 }
 
 function replace(example: tf.layers.Layer, noise: Noise): void {
@@ -49,7 +104,9 @@ function replace(example: tf.layers.Layer, noise: Noise): void {
   };
 }
 
-function dropout(input: tf.Tensor, layer: RandomLayer): tf.Tensor {
+const dropout = (input: tf.Tensor, layer: RandomLayer): tf.Tensor => masked(input, layer.rate, maskShape(input, layer));
+
+function maskShape(input: tf.Tensor, layer: RandomLayer): readonly number[] {
   const shape = input.shape.map((size, axis) => layer.noiseShape?.[axis] ?? size);
   if (shape[0] !== input.shape[0]) {
     const advice = "leave its first entry null";
@@ -58,7 +115,7 @@ function dropout(input: tf.Tensor, layer: RandomLayer): tf.Tensor {
       `layer ${layer.name}: noiseShape shares one mask among samples; ${advice}`,
     );
   }
-  return masked(input, layer.rate, shape);
+  return shape;
 }
 
 /** Inverted dropout: kept with probability 1 - rate and divided by it. */

@@ -1,26 +1,53 @@
 /** A tf.layers model as a training step sees it. */
 import * as tf from "@tensorflow/tfjs";
 import { canonicalNames } from "./canonical-names.ts";
+import { freezeBatchNorm } from "./fused-batch-norm.ts";
+import { checkOptions } from "./layer-checks.ts";
+import { inside, layersIn } from "./layer-tree.ts";
 import type { Model, ModelInput, NamedVariable } from "./model.ts";
+import { checkVariables, tryModel } from "./model-trial.ts";
+import { explained, nameFailures } from "./named-failures.ts";
 import { TrainingError } from "./training-error.ts";
 
 /** @throws TrainingError MODEL_UNSUPPORTED */
 export function ofLayers(layers: tf.LayersModel, input: ModelInput): Model {
   checkLayers(layers, input);
   const nameOf = canonicalNames(layers);
+  const all = layersIn(layers);
+  const parts = all.filter((layer) => layer !== layers);
+  checkOptions(parts, nameOf);
+  nameFailures(parts, nameOf);
+  freezeBatchNorm(all.filter((layer) => !layer.trainable).flatMap(layersIn));
   const describe = (weight: tf.LayersModel["weights"][number]): NamedVariable => ({
     name: nameOf(weight.originalName),
     shape: weight.shape.map(Number),
     variable: weight.read() as tf.Variable,
   });
-  return {
+  const apply = (images: tf.Tensor, training: boolean) =>
+    explained(() => layers.apply(images, { training }) as tf.Tensor2D);
+  // Before the weights are listed: layers inside of custom layers may be built by their first call.
+  const read = tryModel(apply, input);
+  const model: Model = {
     ...input,
-    parameters: layers.trainableWeights.map(describe),
-    statistics: layers.nonTrainableWeights.map(describe),
-    apply: (images, training) => layers.apply(images, { training }) as tf.Tensor2D,
-    // Asked of the model, not of its layers: a model inside the model has its regularisers deeper down.
-    penalties: () => layers.calculateLosses(),
+    parameters: distinct(layers.trainableWeights).map(describe),
+    statistics: distinct(layers.nonTrainableWeights).map(describe),
+    apply,
+    // Asked of each layer once: of a shared one tf.layers counts the penalty at each use, of a recurrent one's cell not at all.
+    penalties: () => all.flatMap(penaltiesOf),
   };
+  checkVariables(model, read);
+  return model;
+}
+
+type Weights = tf.LayersModel["weights"];
+
+/** A layer that two models of the model share lists its weights in both. */
+const distinct = (weights: Weights): Weights => [...new Set(weights)];
+
+function penaltiesOf(layer: tf.layers.Layer): tf.Scalar[] {
+  if (inside(layer).length === 0) return layer.calculateLosses();
+  const own: unknown = Reflect.get(layer, "_losses");
+  return Array.isArray(own) ? own.map((loss: () => tf.Scalar) => loss()) : [];
 }
 
 function checkLayers(layers: tf.LayersModel, { imageShape, classes }: ModelInput): void {

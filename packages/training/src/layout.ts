@@ -81,7 +81,7 @@ export function createLayout(options: {
   });
   const buckets = [...training, evaluation];
   const stepBuckets = training.map((_, index) => index);
-  // A run of one seat never has a ring to hand a bucket to, and a cut costs 6 % (float32) to 13 % (bfloat16) of SimpleCNN's step.
+  // A run of one seat never has a ring to hand a bucket to, and a cut costs: docs/decisions/0009.
   const stages = seats === 1 ? [stepBuckets] : stepBuckets.map((bucket) => [bucket]);
   const shapes = { parameters, statistics, buckets, stages, seats, classes };
   return {

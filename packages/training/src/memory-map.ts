@@ -21,6 +21,8 @@ export interface ThreadMemory {
   readonly images: number;
   /** int32 [batch] */
   readonly labels: number;
+  /** float32: what losses are multiplied by in float16. */
+  readonly lossScale: number;
   /** What a program returns that is not a gradient. */
   readonly scratch: number;
 }
@@ -58,6 +60,7 @@ export function createMemoryMap(needs: MemoryNeeds): MemoryMap {
     threads: times(needs.threads, () => ({
       images: take(needs.batch * needs.imageFloats),
       labels: take(needs.batch),
+      lossScale: take(1),
       scratch: take(needs.batch + 32),
     })),
   };

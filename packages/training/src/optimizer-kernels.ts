@@ -37,6 +37,8 @@ export interface OptimizerKernels {
     momentum: number,
     nesterov: boolean,
   ): void;
+  /** Whether the n floats at `values` are all finite. */
+  allFinite(values: number, n: number): boolean;
 }
 
 /** Compiled once a thread; a memory then only costs an instance. */
@@ -58,10 +60,12 @@ export function loadOptimizerKernels(memory: WebAssembly.Memory): OptimizerKerne
   }
   compiled ??= new WebAssembly.Module(Uint8Array.from(readKernels()));
   const { exports } = new WebAssembly.Instance(compiled, { env: { memory } });
+  const allFinite = kernel(exports, "allFinite");
   return {
     adam: kernel(exports, "adam"),
     sgd: kernel(exports, "sgd"),
     sgdMomentum: kernel(exports, "sgdMomentum"),
+    allFinite: (values, n) => allFinite(values, n) !== 0,
   };
 }
 

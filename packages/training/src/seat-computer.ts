@@ -5,6 +5,7 @@
 import { collate, receiptLimbs } from "@ringmaster/data";
 import { type EvaluateBlock, prepareEvaluateBlock } from "./evaluate-block.ts";
 import { evaluationFields } from "./layout.ts";
+import { loadOptimizerKernels } from "./optimizer-kernels.ts";
 import { blockShapes, type EvaluationSplit, type PreparedData, seatBlocks } from "./prepared-data.ts";
 import { tailFields, writeTail } from "./tail.ts";
 import { prepareTrainStep, type StepSurroundings, type TrainStep } from "./train-step.ts";
@@ -24,9 +25,16 @@ export interface SeatComputer {
   /**
    * @param buffer byte offset of the seat's flat buffer
    * @param plan whether this rank has the pending plan
+   * @param lossScale what the loss is multiplied by before it is differentiated; 1 but in float16
    * @param onBucket called as soon as a bucket of the step is in the buffer, the last with the tail, in the layout's order
    */
-  train(step: number, seat: number, buffer: number, plan: boolean, onBucket?: (bucket: number) => void): SeatTiming;
+  train(
+    step: number,
+    seat: number,
+    buffer: number,
+    options: { readonly plan: boolean; readonly lossScale: number },
+    onBucket?: (bucket: number) => void,
+  ): SeatTiming;
   evaluate(split: EvaluationSplit, seat: number, buffer: number): SeatTiming;
 }
 
@@ -44,31 +52,36 @@ export function createSeatComputer(surroundings: StepSurroundings, data: Prepare
   const largest = Math.max(...trainSteps.keys(), ...evaluateBlocks.keys());
   const images = new Float32Array(memory.buffer, thread.images, largest * imageShape.reduce((a, b) => a * b, 1));
   const labels = new Int32Array(memory.buffer, thread.labels, largest);
+  const scale = new Float32Array(memory.buffer, thread.lossScale, 1);
   const trainFloats = layout.tailStart + tailFields + layout.statisticFloats;
   const { start: evaluationStart, length: evaluationFloats } = layout.buckets[layout.evaluationBucket] ?? {
     start: 0,
     length: 0,
   };
   const first = trainSteps.values().next().value;
+  const { allFinite } = loadOptimizerKernels(memory);
+  const hasOverflowed = (buffer: number) =>
+    surroundings.precision === "float16" && !allFinite(buffer, layout.parameterFloats);
 
   return {
     ops: first?.ops ?? 0,
     eagerBecause: first?.eagerBecause ?? null,
     rewrites: first?.rewrites ?? [],
 
-    train(step, seat, buffer, plan, onBucket) {
+    train(step, seat, buffer, { plan, lossScale }, onBucket) {
       const started = performance.now();
       const slots = sampler.seatSlots(step, seat);
       const samples = slots.end - slots.first;
       const tail = new Float32Array(memory.buffer, buffer + 4 * layout.tailStart, tailFields);
       if (samples === 0) {
         new Float32Array(memory.buffer, buffer, trainFloats).fill(0);
-        writeTail(tail, { loss: 0, correct: 0, samples: 0, plan: plan ? 1 : 0, receipt: [0, 0, 0, 0] });
+        writeTail(tail, { loss: 0, correct: 0, samples: 0, plan: plan ? 1 : 0, receipt: [0, 0, 0, 0], overflowed: 0 });
         for (const bucket of layout.stepBuckets) onBucket?.(bucket);
         return { dataMs: performance.now() - started, computeMs: 0 };
       }
       const ids = sampler.batch(step).subarray(slots.first, slots.end);
       collate({ examples: dataset.train, imageShape, ids, table, images, labels });
+      scale[0] = lossScale;
       const collated = performance.now();
       const prepared = trainSteps.get(samples);
       if (!prepared) throw new RangeError(`no step was prepared for ${samples} samples`);
@@ -76,7 +89,8 @@ export function createSeatComputer(surroundings: StepSurroundings, data: Prepare
       const sums = prepared.run(buffer, { seed, step, firstSlot: slots.first }, (bucket) => {
         if (bucket !== last) onBucket?.(bucket);
       });
-      writeTail(tail, { ...sums, samples, plan: plan ? 1 : 0, receipt: receiptLimbs(step, slots.first, ids) });
+      const receipt = receiptLimbs(step, slots.first, ids);
+      writeTail(tail, { ...sums, samples, plan: plan ? 1 : 0, receipt, overflowed: hasOverflowed(buffer) ? 1 : 0 });
       if (last !== undefined) onBucket?.(last);
       return { dataMs: collated - started, computeMs: performance.now() - collated };
     },

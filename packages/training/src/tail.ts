@@ -1,7 +1,7 @@
 /**
  * The tail of a step's last bucket: what a seat adds to the sum besides gradients. Always float32.
  *
- *     [loss, correct, samples, plan, receipt x 4, zeros to 16 floats, statistics x samples ...]
+ *     [loss, correct, samples, plan, receipt x 4, overflowed, zeros to 16 floats, statistics x samples ...]
  */
 export interface Tail {
   /** Sum of the samples' losses, regularisers included. */
@@ -12,16 +12,18 @@ export interface Tail {
   /** Seats whose rank has the pending plan; all of S: this step is the last under the old plan. */
   readonly plan: number;
   readonly receipt: readonly [number, number, number, number];
+  /** Seats whose gradients, in float16, are not all finite. */
+  readonly overflowed: number;
 }
 
 /** Floats before the statistics. */
 export const tailFields = 16;
 
 export function writeTail(target: Float32Array, tail: Tail): void {
-  target.set([tail.loss, tail.correct, tail.samples, tail.plan, ...tail.receipt]);
+  target.set([tail.loss, tail.correct, tail.samples, tail.plan, ...tail.receipt, tail.overflowed]);
 }
 
 export function readTail(source: Float32Array): Tail {
-  const [loss = 0, correct = 0, samples = 0, plan = 0, a = 0, b = 0, c = 0, d = 0] = source;
-  return { loss, correct, samples, plan, receipt: [a, b, c, d] };
+  const [loss = 0, correct = 0, samples = 0, plan = 0, a = 0, b = 0, c = 0, d = 0, overflowed = 0] = source;
+  return { loss, correct, samples, plan, receipt: [a, b, c, d], overflowed };
 }

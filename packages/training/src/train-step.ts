@@ -5,6 +5,7 @@
  * bucket, in the layout's order, which is the one in which the backward pass makes them.
  */
 import {
+  type Compiler,
   type ComputeBackend,
   type Feed,
   type Precision,
@@ -27,6 +28,8 @@ export interface StepSurroundings {
   readonly thread: ThreadMemory;
   /** Of the training step's convolutions and products of matrices; evaluation is in float32, as the parameters are kept. Default float32. */
   readonly precision?: Precision;
+  /** Of training step and evaluation. Default grappler. */
+  readonly compiler?: Compiler;
 }
 
 /** What every program is fed: parameters, statistics, and the thread's batch of `samples`. */
@@ -58,7 +61,8 @@ export interface SeatSums {
 export interface TrainStep {
   /**
    * Computes the gradient sums of the batch that lies in the thread's memory and writes them, and the statistics' sums, into the seat's flat
-   * buffer at byte `seatBuffer`. The tail's other fields are the caller's. `onBucket` is called as soon as a bucket's gradients are written.
+   * buffer at byte `seatBuffer`. In float16 they are those of the loss times the number at `thread.lossScale`. The tail's other fields are the
+   * caller's. `onBucket` is called as soon as a bucket's gradients are written.
    */
   run(seatBuffer: number, random: RandomKey, onBucket?: (bucket: number) => void): SeatSums;
   /** Ops of the program. */
@@ -71,7 +75,7 @@ export interface TrainStep {
 
 /** Prepares the step for seats of `samples` samples. */
 export function prepareTrainStep(surroundings: StepSurroundings, samples: number): TrainStep {
-  const { backend, model, layout, memory, thread, precision = "float32" } = surroundings;
+  const { backend, model, layout, memory, thread, precision = "float32", compiler = "grappler" } = surroundings;
   const rewrites = model.statistics.map(() => false);
   // Outputs: loss, correct, the gradients, the statistics' sums.
   const targets = [
@@ -85,11 +89,15 @@ export function prepareTrainStep(surroundings: StepSurroundings, samples: number
   );
   // Loss and correct are part of the tail, which ends the last bucket.
   stages.at(-1)?.push(0, 1);
+  const feeds = feedsOf(surroundings, samples);
+  const scale: Feed = { byteOffset: thread.lossScale, shape: [], dtype: "float32" };
+  const isScaled = precision === "float16";
   const program = backend.prepare({
     memory,
-    feeds: feedsOf(surroundings, samples),
-    body: (fed) => lossAndGradients(model, samples, fed, rewrites),
+    feeds: isScaled ? [scale, ...feeds] : feeds,
+    body: (fed) => lossAndGradients(model, samples, fed, isScaled ? (fed[0] as tf.Scalar) : null, rewrites),
     precision,
+    compiler,
     stages,
   });
   const sums = new Float32Array(memory.buffer, thread.scratch, 2);
@@ -108,17 +116,27 @@ export function prepareTrainStep(surroundings: StepSurroundings, samples: number
   };
 }
 
-/** @param rewrites is told, for each statistic, whether the step gives it a new value */
-function lossAndGradients(model: Model, samples: number, fed: readonly tf.Tensor[], rewrites: boolean[]): tf.Tensor[] {
+/**
+ * @param scale what the gradients' loss is multiplied by, if anything; the loss that is handed back is not
+ * @param rewrites is told, for each statistic, whether the step gives it a new value
+ */
+function lossAndGradients(
+  model: Model,
+  samples: number,
+  fed: readonly tf.Tensor[],
+  scale: tf.Scalar | null,
+  rewrites: boolean[],
+): tf.Tensor[] {
   const [images, labels] = batchOf(fed);
   const variables = model.parameters.map(({ variable }) => variable);
   // A clone keeps the value that the step reads: BatchNorm assigns a new one to the variable.
   const before = model.statistics.map(({ variable }) => variable.clone());
-  let correct: tf.Tensor | undefined;
-  const { value, grads } = tf.variableGrads(() => {
+  const kept: tf.Tensor[] = [];
+  const { grads } = tf.variableGrads(() => {
     const logits = model.apply(images, true);
-    correct = tf.keep(countCorrect(logits, labels));
-    return withRegularisers(model, samples, tf.sum(sparseSoftmaxCrossEntropy(logits, labels)));
+    const loss = withRegularisers(model, samples, tf.sum(sparseSoftmaxCrossEntropy(logits, labels)));
+    kept.push(tf.keep(tf.clone(loss)), tf.keep(countCorrect(logits, labels)));
+    return scale === null ? loss : tf.mul(loss, scale);
   }, variables);
   const gradients = variables.map((variable) => grads[variable.name] ?? tf.zeros(variable.shape));
   model.statistics.forEach(({ variable }, index) => {
@@ -129,10 +147,10 @@ function lossAndGradients(model: Model, samples: number, fed: readonly tf.Tensor
   before.forEach((value, index) => {
     model.statistics[index]?.variable.assign(value);
   });
-  // What was kept is the caller's to free, as a value that tidy knows.
-  const counted = correct ? tf.clone(correct) : tf.scalar(0);
-  correct?.dispose();
-  return [value, counted, ...gradients, ...statistics];
+  // What was kept is the caller's to free, as values that its tidy knows.
+  const sums = kept.map((value) => tf.clone(value));
+  tf.dispose(kept);
+  return [...sums, ...gradients, ...statistics];
 }
 
 function countCorrect(logits: tf.Tensor2D, labels: tf.Tensor1D): tf.Tensor {

@@ -22,10 +22,11 @@ t.test("a short config gets its defaults", async (t) => {
     validation: { count: null, blockSize: 250 },
     checkpoint: { everySteps: null, keep: 3 },
     hashEverySteps: 100,
-    bucketBytes: 4_194_304,
+    bucketBytes: 26_214_400,
     segmentBytes: 262_144,
     numerics: "any",
     precision: "float32",
+    compiler: "grappler",
     backend: "auto",
     device: "auto",
   });
@@ -47,6 +48,7 @@ t.test("a full config is taken as it is", async (t) => {
     segmentBytes: 64,
     numerics: "strict",
     precision: "bfloat16",
+    compiler: "xla",
     backend: "portable" as const,
     device: "gpu",
   });
@@ -145,6 +147,7 @@ const bad: Record<string, [unknown, string]> = {
   ],
   "tiny buckets": [{ ...good, bucketBytes: 64 }, "bucketBytes: expected a number at least 4096, found 64"],
   "numerics that are none": [{ ...good, numerics: "loose" }, 'numerics: expected "any" or "strict", found "loose"'],
+  "a compiler that is none": [{ ...good, compiler: "gcc" }, 'compiler: expected "grappler" or "xla", found "gcc"'],
   "a device that is none": [
     { ...good, device: "tpu" },
     'device: expected "auto" or "cpu" or "gpu" or "gpu:1", found "tpu"',

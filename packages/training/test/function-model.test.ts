@@ -78,7 +78,7 @@ const unfit = {
   ],
   "logits of another shape": [
     () => functionModel({ parameters: { a: tf.zeros([1]) }, apply: (images) => tf.zeros([images.shape[0], 4]) }),
-    /logits of shape \[2, 3\] for 2 images, found a tensor of shape \[2, 4\]/,
+    /float32 logits of shape \[2, 3\] for 2 images, found a float32 tensor of shape \[2, 4\]/,
   ],
 } as const;
 for (const [name, [make, message]] of Object.entries(unfit)) {

@@ -184,10 +184,31 @@ t.test("it leaves no tensor behind", async (t) => {
   t.same(count(), before);
 });
 
-t.test(
-  "for channels that are not last, tf.layers' own code runs, whose gradient knows the last axis only",
-  async (t) => {
-    const each = { shape: [4, 3, 2, 6], config: { axis: 1 } };
-    for (const run of [eager, captured]) t.throws(() => run(each), { code: "OP_FAILED", message: /Reshape/ });
-  },
-);
+t.test("channels that are not last are normalised as the last ones are", async (t) => {
+  const shape = [4, 6, 2, 3];
+  const turn = (x: tf.Tensor) => tf.transpose(x, [0, 3, 2, 1]);
+  const weights = [1, 2, 3, 4].map((phase) => tf.abs(tf.tensor(wave(6, phase))));
+  const outcomeOf = (axis: number, training: boolean, through: (x: tf.Tensor) => tf.Tensor) => {
+    const layer = tf.layers.batchNormalization({ axis });
+    layer.build([null, ...through(tf.zeros(shape)).shape.slice(1)]);
+    layer.setWeights(weights);
+    const apply = (x: tf.Tensor) => through(layer.apply(through(x), { training }) as tf.Tensor);
+    const { value, grad } = tf.valueAndGrad(apply)(tf.tensor(wave(144, 0.5), shape), tf.tensor(wave(144, 9), shape));
+    return [value, grad, ...layer.getWeights()].map((each) => each.dataSync());
+  };
+  for (const training of [true, false]) {
+    const expected = outcomeOf(-1, training, turn);
+    outcomeOf(1, training, (x) => x).forEach((found, index) => {
+      t.ok(furthest(found, expected[index] ?? []) < 1e-5, `training ${training}, output ${index}`);
+    });
+    const each = { shape, config: { axis: 1 }, training };
+    check(t, captured(each).outcome, eager(each), JSON.stringify(each));
+    t.ok(captured(each).outcome.size === 6);
+  }
+});
+
+t.test("a layer that is not trained normalises with its moving statistics and leaves them alone", async (t) => {
+  const shape = [4, 3, 2, 6];
+  const expected = eager({ shape, training: false });
+  check(t, captured({ shape, config: { trainable: false } }).outcome, expected, "told itself");
+});

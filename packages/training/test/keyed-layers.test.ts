@@ -41,6 +41,15 @@ const random: Record<string, () => tf.layers.Layer[]> = {
   spatialDropout1d: () => [layers.spatialDropout1d({ rate: 0.5 })],
   gaussianNoise: () => [layers.gaussianNoise({ stddev: 0.7 })],
   gaussianDropout: () => [layers.gaussianDropout({ rate: 0.4 })],
+  alphaDropout: () => [layers.alphaDropout({ rate: 0.4 })],
+  "dropout in an lstm": () => [layers.lstm({ units: 4, dropout: 0.4, recurrentDropout: 0.3, returnSequences: true })],
+  "dropout in a gru": () => [layers.gru({ units: 4, dropout: 0.4, returnSequences: true })],
+  "dropout in a stack of cells": () => [
+    layers.rnn({
+      cell: [0, 1].map(() => layers.simpleRNNCell({ units: 4, recurrentDropout: 0.4 })),
+      returnSequences: true,
+    }),
+  ],
   "dropout inside of a wrapper": () => [layers.timeDistributed({ layer: layers.dropout({ rate: 0.5 }) })],
 };
 for (const [name, make] of Object.entries(random)) {
@@ -72,7 +81,7 @@ async function inputsSeen(make: () => tf.layers.Layer[]): Promise<number[]> {
   const offsetOf = (name: string) => local.layout.parameters.find((each) => each.name === name)?.offset ?? Number.NaN;
   const [kernel, bias] = [offsetOf("dense/kernel"), offsetOf("dense/bias")];
   return local.map.seats.flatMap((buffer, seat) => {
-    local.computer.train(0, seat, buffer, false);
+    local.computer.train(0, seat, buffer, { plan: false, lossScale: 1 });
     const flat = local.flat(buffer);
     return Array.from({ length: 9 }, (_, row) => (flat[kernel + 3 * row] ?? 0) / (flat[bias] ?? 0));
   });
@@ -128,8 +137,15 @@ t.test("random numbers that nobody keys are refused when the step is captured", 
     trainer(1, () => [layers.dropout({ rate: 0.5, noiseShape: [1, 3, 3] })]),
     { code: "MODEL_UNSUPPORTED", message: /noiseShape shares one mask among samples; leave its first entry null/ },
   );
+  class Drawing extends tf.layers.Layer {
+    static readonly className = "Drawing";
+    override call(inputs: tf.Tensor | tf.Tensor[], { training }: { training?: boolean }): tf.Tensor {
+      const [input = tf.scalar(0)] = [inputs].flat();
+      return training ? tf.dropout(input, 0.5) : input;
+    }
+  }
   await t.rejects(
-    trainer(1, () => [layers.alphaDropout({ rate: 0.5 })]),
-    { code: "RANDOM_IN_STEP" },
+    trainer(1, () => [new Drawing({ name: "mine" })]),
+    { code: "RANDOM_IN_STEP", message: /^layer mine \(Drawing\): .*use keyedUniform or keyedNormal/ },
   );
 });

@@ -207,3 +207,49 @@ for (const [name, { make, message }] of Object.entries(unsupported)) {
     t.throws(() => build(make as () => tf.LayersModel), { name: "TrainingError", code: "MODEL_UNSUPPORTED", message });
   });
 }
+
+const l2 = () => tf.regularizers.l2({ l2: 1 });
+const rows = () => layers.reshape({ targetShape: [8, 8], inputShape: [8, 8, 1] });
+const recurrent = { units: 3, kernelRegularizer: l2(), recurrentRegularizer: l2() };
+const penalised: Record<string, () => tf.LayersModel> = {
+  "a layer that is used twice": () => {
+    const images = tf.input({ shape: [8, 8, 1] });
+    const dense = layers.dense({ units: 64, useBias: false, kernelRegularizer: l2() });
+    const features = dense.apply(dense.apply(layers.flatten().apply(images))) as tf.SymbolicTensor;
+    return tf.model({ inputs: images, outputs: layers.dense({ units: 3 }).apply(features) as tf.SymbolicTensor });
+  },
+  "a recurrent layer's cell": () => tf.sequential({ layers: [rows(), layers.lstm(recurrent)] }),
+  "both directions": () =>
+    tf.sequential({
+      layers: [rows(), layers.bidirectional({ layer: layers.gru(recurrent) as tf.RNN, mergeMode: "sum" })],
+    }),
+  "a layer for each row": () => {
+    const dense = layers.dense({ units: 3, kernelRegularizer: l2() });
+    return tf.sequential({ layers: [rows(), layers.timeDistributed({ layer: dense }), layers.globalMaxPooling1d({})] });
+  },
+};
+for (const [name, make] of Object.entries(penalised)) {
+  t.test(`the penalty on each weight of ${name} counts once`, async (t) => {
+    const model = build(make);
+    const found = model.penalties().reduce((sum, penalty) => sum + (penalty.dataSync()[0] ?? Number.NaN), 0);
+    const all = model.parameters.filter(({ name: weight }) => /kernel/.test(weight) && !/dense_1/.test(weight));
+    const expected = all
+      .flatMap(({ variable }) => [...variable.dataSync()])
+      .reduce((sum, value) => sum + value ** 2, 0);
+    t.ok(expected > 0 && Math.abs(found - expected) < 1e-4 * expected, `${found}, expected ${expected}`);
+  });
+}
+
+t.test("layers in a frozen model are not trained, its BatchNorm neither", async (t) => {
+  const inner = tf.sequential({
+    layers: [layers.conv2d({ filters: 2, kernelSize: 3, inputShape: [8, 8, 1] }), layers.batchNormalization()],
+  });
+  inner.trainable = false;
+  const model = build(() => tf.sequential({ layers: [inner, layers.flatten(), layers.dense({ units: 3 })] }));
+  t.same(names(model.parameters), ["dense/kernel", "dense/bias"]);
+  const images = tf.randomUniform([4, 8, 8, 1], 0, 1, "float32", 5);
+  const before = values(model);
+  const [training, evaluation] = [true, false].map((mode) => [...model.apply(images, mode).dataSync()]);
+  t.same(training, evaluation);
+  t.same(values(model), before);
+});

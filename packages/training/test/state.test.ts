@@ -104,11 +104,11 @@ t.test("the hash changes with a name, a shape, an order and any bit", async (t) 
 });
 
 t.test("a tail is read as it was written, and sums field by field", async (t) => {
-  const tail = { loss: 1.5, correct: 3, samples: 8, plan: 1, receipt: [1, 20, 255, 0] } as const;
+  const tail = { loss: 1.5, correct: 3, samples: 8, plan: 1, receipt: [1, 20, 255, 0], overflowed: 1 } as const;
   const floats = new Float32Array(tailFields);
   writeTail(floats, tail);
   t.same(readTail(floats), tail);
   const doubled = floats.map((value) => value + value);
-  t.same(readTail(doubled), { loss: 3, correct: 6, samples: 16, plan: 2, receipt: [2, 40, 510, 0] });
-  t.ok(floats.subarray(8).every((value) => value === 0));
+  t.same(readTail(doubled), { loss: 3, correct: 6, samples: 16, plan: 2, receipt: [2, 40, 510, 0], overflowed: 2 });
+  t.ok(floats.subarray(9).every((value) => value === 0));
 });

@@ -34,9 +34,19 @@ export type ComputeCommand =
   | {
       readonly type: "step";
       /** The step that is held: the optimizer runs on its reduced gradients. */
-      readonly update: { readonly optimizerStep: number; readonly samples: number; readonly parity: 0 | 1 } | null;
+      readonly update: {
+        readonly optimizerStep: number;
+        readonly samples: number;
+        readonly lossScale: number;
+        readonly parity: 0 | 1;
+      } | null;
       /** The next step; `plan`: whether this rank has the pending plan. */
-      readonly compute: { readonly step: number; readonly plan: boolean; readonly foldInto: 0 | 1 | null } | null;
+      readonly compute: {
+        readonly step: number;
+        readonly plan: boolean;
+        readonly lossScale: number;
+        readonly foldInto: 0 | 1 | null;
+      } | null;
     }
   | { readonly type: "evaluate"; readonly split: EvaluationSplit; readonly foldInto: 0 | 1 | null };
 

@@ -68,7 +68,7 @@ async function start(): Promise<(command: ComputeCommand) => void> {
     const own = map.threads[thread];
     if (own === undefined) throw new RangeError(`the memory map has no thread ${thread}`);
     const computer = createSeatComputer(
-      { backend, model, layout, memory, map, thread: own, precision: config.precision },
+      { backend, model, layout, memory, map, thread: own, precision: config.precision, compiler: config.compiler },
       data,
       config.seed,
     );
@@ -95,22 +95,22 @@ async function start(): Promise<(command: ComputeCommand) => void> {
       if (next.type === "step") {
         if (next.update !== null) {
           const began = performance.now();
-          const { optimizerStep, samples, parity } = next.update;
+          const { optimizerStep, samples, lossScale, parity } = next.update;
           const buffers = { parameters: map.parameters, gradients: map.reduced[parity], slots: map.slots };
           updateRange(optimizerKernels, config.optimizer, {
             ...buffers,
             ...myPart(layout.parameterFloats),
             step: optimizerStep,
-            samples,
+            samples: samples * lossScale,
           });
           if (thread === 0) updateStatistics(memory, map, layout, computer.rewrites, map.reduced[parity], samples);
           barrier.wait();
           if (thread === 0) report({ type: "updated", optimizerMs: performance.now() - began });
         }
         if (next.compute !== null) {
-          const { step, plan, foldInto } = next.compute;
+          const { step, plan, lossScale, foldInto } = next.compute;
           for (const { seat, index } of mySeats) {
-            const timing = computer.train(step, seat, bufferOf(index), plan, (bucket) => {
+            const timing = computer.train(step, seat, bufferOf(index), { plan, lossScale }, (bucket) => {
               if (bucket !== lastBucket) report({ type: "bucketReady", seat, bucket });
             });
             report({ type: "seatReady", seat, ...timing });
@@ -131,7 +131,7 @@ async function start(): Promise<(command: ComputeCommand) => void> {
     /** The hash of the run's own gradient on a fixed part of a batch: seat 0's of the first step, whoever asks. */
     function probe(): string {
       const buffer = bufferOf(0);
-      computer.train(0, 0, buffer, false);
+      computer.train(0, 0, buffer, { plan: false, lossScale: 1 });
       const gradient = new Uint8Array(memory.buffer, buffer, 4 * layout.tailStart);
       return createHash("sha256").update(gradient).digest("hex");
     }

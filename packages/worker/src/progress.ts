@@ -1,11 +1,13 @@
 /** How the part of the state that is not tensors moves on; the same on every rank, because it follows from reduced values alone. */
-import type { RunProgress, WorkerEvaluated } from "@ringmaster/protocol";
+import type { RunConfig, RunProgress, WorkerEvaluated } from "@ringmaster/protocol";
+import { afterGoodStep, afterOverflow, initialLossScale } from "./loss-scale.ts";
 
 export const initialProgress: RunProgress = {
   step: 0,
   epoch: 0,
   stepInEpoch: 0,
   optimizerSteps: 0,
+  lossScale: initialLossScale("float32"),
   epochSums: { loss: 0, correct: 0, samples: 0 },
   evaluations: [],
   best: null,
@@ -15,9 +17,17 @@ interface StepSums {
   readonly loss: number;
   readonly correct: number;
   readonly samples: number;
+  /** Seats whose gradients were not finite: the update is left out. */
+  readonly overflowed: number;
 }
 
-export function afterStep(progress: RunProgress, sums: StepSums, stepsPerEpoch: number): RunProgress {
+export function afterStep(
+  progress: RunProgress,
+  sums: StepSums,
+  stepsPerEpoch: number,
+  precision: RunConfig["precision"],
+): RunProgress {
+  const isUpdated = sums.overflowed === 0;
   const epochEnds = progress.stepInEpoch + 1 === stepsPerEpoch;
   const { epochSums } = progress;
   return {
@@ -25,7 +35,8 @@ export function afterStep(progress: RunProgress, sums: StepSums, stepsPerEpoch: 
     step: progress.step + 1,
     epoch: progress.epoch + (epochEnds ? 1 : 0),
     stepInEpoch: epochEnds ? 0 : progress.stepInEpoch + 1,
-    optimizerSteps: progress.optimizerSteps + 1,
+    optimizerSteps: progress.optimizerSteps + (isUpdated ? 1 : 0),
+    lossScale: isUpdated ? afterGoodStep(progress.lossScale, precision) : afterOverflow(progress.lossScale),
     epochSums: epochEnds
       ? initialProgress.epochSums
       : {

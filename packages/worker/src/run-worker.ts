@@ -181,12 +181,12 @@ class WorkerShell {
         this.#preparation = this.#prepare(effect.start).catch((error: unknown) => this.#fail(error));
         return;
       case "step": {
-        const { step, plan } = effect;
+        const { step, plan, lossScale } = effect;
         const update = effect.update && { ...effect.update, parity: this.#stepParity };
         const round = this.#openRound(this.#parts.compute.layout.stepBuckets, { kind: "step", step });
         this.#stepParity = parityOf(round);
         const foldInto = this.#ring ? null : parityOf(round);
-        return this.#parts.compute.command({ type: "step", update, compute: { step, plan, foldInto } });
+        return this.#parts.compute.command({ type: "step", update, compute: { step, plan, lossScale, foldInto } });
       }
       case "update":
         return this.#parts.compute.command({

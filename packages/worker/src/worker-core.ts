@@ -14,12 +14,13 @@ import type {
   WorkerMessage,
   WorkerReady,
 } from "@ringmaster/protocol";
+import type { Tail } from "@ringmaster/training";
 import { type Due, dueAfter, type RunLength, runLength } from "./due.ts";
+import { initialLossScale, lowestLossScale } from "./loss-scale.ts";
 import { afterStep, afterValidation, initialProgress } from "./progress.ts";
 
 type Start = Extract<CoordinatorMessage, { type: "CoordinatorStart" }>;
 type Evaluation = WorkerEvaluated["evaluation"];
-type Receipt = readonly [number, number, number, number];
 
 export interface StepTiming {
   readonly dataMs: number;
@@ -39,8 +40,8 @@ export type WorkerInput =
   /** The reduced tail of the step under way is here. */
   | {
       readonly type: "stepHeld";
-      readonly tail: { loss: number; correct: number; samples: number; plan: number; receipt: Receipt };
-      readonly expected: { samples: number; receipt: Receipt };
+      readonly tail: Tail;
+      readonly expected: Pick<Tail, "samples" | "receipt">;
       readonly timing: StepTiming;
       readonly memoryBytes: number;
     }
@@ -56,13 +57,21 @@ export type WorkerInput =
 export interface Update {
   readonly optimizerStep: number;
   readonly samples: number;
+  /** What the gradients' losses were multiplied by. */
+  readonly lossScale: number;
 }
 
 export type WorkerEffect =
   | { readonly type: "send"; readonly message: WorkerMessage }
   | { readonly type: "prepare"; readonly start: Start }
   /** `update` first, if there is one; then compute step `step` in the next round. */
-  | { readonly type: "step"; readonly step: number; readonly plan: boolean; readonly update: Update | null }
+  | {
+      readonly type: "step";
+      readonly step: number;
+      readonly plan: boolean;
+      readonly lossScale: number;
+      readonly update: Update | null;
+    }
   | { readonly type: "update"; readonly update: Update }
   | { readonly type: "evaluate"; readonly split: "validation" | "test" }
   | { readonly type: "hash" }
@@ -141,7 +150,10 @@ export class WorkerCore {
           return this.#fail("UNEXPECTED_MESSAGE", `a CoordinatorStart while ${this.#phase}`);
         this.#phase = "preparing";
         this.#start = message;
-        if (message.source.kind === "state") this.#progress = message.source.progress;
+        this.#progress =
+          message.source.kind === "state"
+            ? message.source.progress
+            : { ...initialProgress, lossScale: initialLossScale(message.config.precision) };
         return [{ type: "prepare", start: message }];
       case "CoordinatorBegin":
         if (this.#phase !== "ready") return this.#fail("UNEXPECTED_MESSAGE", `a CoordinatorBegin while ${this.#phase}`);
@@ -188,23 +200,31 @@ export class WorkerCore {
       const advice = "lower the learning rate, or look for bad values in the data; the last checkpoint is good";
       return this.#fail("LOSS_NOT_FINITE", `step ${step}: the loss is ${tail.loss}: ${advice}`);
     }
-    this.#progress = afterStep(this.#progress, tail, this.#length.stepsPerEpoch);
+    const { scale } = this.#progress.lossScale;
+    if (tail.overflowed > 0 && scale <= lowestLossScale) {
+      const advice = "lower the learning rate, or train in bfloat16 or float32; the last checkpoint is good";
+      return this.#fail(
+        "GRADIENT_NOT_FINITE",
+        `step ${step}: the gradient is not finite, at the smallest loss scale: ${advice}`,
+      );
+    }
+    this.#progress = afterStep(this.#progress, tail, this.#length.stepsPerEpoch, this.#config.precision);
     const done = this.#progress.step;
     const stopped = this.#planSent && tail.plan === this.#config.seats;
     const due = dueAfter(done, this.#config, this.#length);
     this.#tasks = tasksOf(due, stopped);
     this.#isLast = due.end || stopped;
-    const { loss, correct, samples, plan } = tail;
+    const { loss, correct, samples, plan, overflowed } = tail;
     const held = this.#send({
       type: "WorkerHeld",
       ...this.#now(),
-      tail: { loss, correct, samples, plan },
+      tail: { loss, correct, samples, plan, overflowed },
       timing,
       memoryBytes,
     });
-    const update = { optimizerStep: this.#progress.optimizerSteps, samples };
+    const update = overflowed > 0 ? null : { optimizerStep: this.#progress.optimizerSteps, samples, lossScale: scale };
     if (this.#tasks.length === 0 && !this.#isLast) return [held, this.#step(update)];
-    return [held, { type: "update", update }];
+    return update === null ? [held, ...this.#nextTask()] : [held, { type: "update", update }];
   }
 
   /** The next thing that is due at this boundary, or else the next step. */
@@ -243,7 +263,8 @@ export class WorkerCore {
 
   #step(update: Update | null): WorkerEffect {
     this.#planSent = this.#planPending;
-    return { type: "step", step: this.#progress.step, plan: this.#planPending, update };
+    const { step, lossScale } = this.#progress;
+    return { type: "step", step, plan: this.#planPending, lossScale: lossScale.scale, update };
   }
 
   /** The last step has no successor that would commit it: the coordinator says when all have it. */

@@ -5,30 +5,38 @@ import t from "tap";
 import { afterStep, afterValidation, initialProgress } from "../src/progress.ts";
 import { evaluationOf } from "./fixtures/messages.ts";
 
-const sums = { loss: 32, correct: 16, samples: 64 };
+const sums = { loss: 32, correct: 16, samples: 64, overflowed: 0 };
+const { overflowed: _, ...epochSums } = sums;
 
 t.test("an epoch's sums grow until its last step, and start anew with the next epoch", async (t) => {
-  const first = afterStep(initialProgress, sums, 3);
-  t.same(first, { ...initialProgress, step: 1, stepInEpoch: 1, optimizerSteps: 1, epochSums: sums });
-  const second = afterStep(first, { loss: 1, correct: 2, samples: 3 }, 3);
+  const first = afterStep(initialProgress, sums, 3, "float32");
+  t.same(first, { ...initialProgress, step: 1, stepInEpoch: 1, optimizerSteps: 1, epochSums });
+  const second = afterStep(first, { loss: 1, correct: 2, samples: 3, overflowed: 0 }, 3, "float32");
   t.same(second.epochSums, { loss: 33, correct: 18, samples: 67 });
-  const third = afterStep(second, sums, 3);
+  const third = afterStep(second, sums, 3, "float32");
   t.same(third, { ...initialProgress, step: 3, epoch: 1, stepInEpoch: 0, optimizerSteps: 3 });
 });
 
 t.test("an epoch of one step ends with every step", async (t) => {
-  t.match(afterStep(afterStep(initialProgress, sums, 1), sums, 1), { step: 2, epoch: 2, stepInEpoch: 0 });
+  t.match(afterStep(afterStep(initialProgress, sums, 1, "float32"), sums, 1, "float32"), {
+    step: 2,
+    epoch: 2,
+    stepInEpoch: 0,
+  });
 });
 
 t.test("the optimizer's own count goes on from where it was", async (t) => {
-  t.match(afterStep({ ...initialProgress, step: 9, optimizerSteps: 7 }, sums, 100), { step: 10, optimizerSteps: 8 });
+  t.match(afterStep({ ...initialProgress, step: 9, optimizerSteps: 7 }, sums, 100, "float32"), {
+    step: 10,
+    optimizerSteps: 8,
+  });
 });
 
 t.test("after any number of steps the position follows from their number alone", async (t) => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 60 }), fc.integer({ min: 1, max: 9 }), (steps, stepsPerEpoch) => {
       let progress = initialProgress;
-      for (let step = 0; step < steps; step++) progress = afterStep(progress, sums, stepsPerEpoch);
+      for (let step = 0; step < steps; step++) progress = afterStep(progress, sums, stepsPerEpoch, "float32");
       const stepInEpoch = steps % stepsPerEpoch;
       assert.deepEqual(progress, {
         ...initialProgress,
@@ -78,6 +86,6 @@ t.test("progress is never changed in place: a snapshot of it stays", async (t) =
   const frozen = Object.freeze({ ...initialProgress, evaluations: [] });
   Object.freeze(frozen.evaluations);
   Object.freeze(frozen.epochSums);
-  afterValidation(afterStep(frozen, sums, 2), evaluationOf("validation", 1));
+  afterValidation(afterStep(frozen, sums, 2, "float32"), evaluationOf("validation", 1));
   t.same(frozen, initialProgress);
 });

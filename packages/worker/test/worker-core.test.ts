@@ -13,7 +13,9 @@ t.test("a rank prepares when it is told its start, says that it is ready, and st
     { type: "send", message: { type: "WorkerReady", generation: 1, stepsPerEpoch: 5, totalSteps: 10, ...ready } },
   ]);
   t.equal(core.phase, "ready");
-  t.same(input({ type: fromCoordinator, message: begin(0) }), [{ type: "step", step: 0, plan: false, update: null }]);
+  t.same(input({ type: fromCoordinator, message: begin(0) }), [
+    { type: "step", step: 0, plan: false, lossScale: 1, update: null },
+  ]);
   t.equal(core.phase, "stepping");
 });
 
@@ -27,12 +29,18 @@ t.test("a held step is said with its sums, and the next follows with the optimiz
         type: "WorkerHeld",
         generation: 1,
         step: 1,
-        tail: { loss: 32, correct: 16, samples: 64, plan: 0 },
+        tail: { loss: 32, correct: 16, samples: 64, plan: 0, overflowed: 0 },
         timing: held.timing,
         memoryBytes: 1000,
       },
     },
-    { type: "step", step: 1, plan: false, update: { optimizerStep: 1, samples: 64 } },
+    {
+      type: "step",
+      step: 1,
+      plan: false,
+      lossScale: 1,
+      update: { optimizerStep: 1, samples: 64, lossScale: 1 },
+    },
   ]);
   t.same(input({ type: "updated" }), [], "no word is needed: the step is under way");
   t.equal(core.stepsDone, 1);
@@ -179,6 +187,34 @@ for (const loss of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINI
     ]);
   });
 
+const inFloat16 = { config: { precision: "float16" as const, hashEverySteps: 2 } };
+
+t.test(
+  "in float16 an overflow leaves the update out and halves the scale for the next step, on what is due too",
+  async (t) => {
+    const { core, input } = stepping(inFloat16);
+    t.match(input(stepHeld()).at(-1), { type: "step", lossScale: 1024, update: { optimizerStep: 1, lossScale: 1024 } });
+    t.match(input(stepHeld({ overflowed: 1 })), [
+      { type: "send", message: { type: "WorkerHeld", step: 2, tail: { overflowed: 1 } } },
+      { type: "hash" },
+    ]);
+    t.match(input({ type: "hashed", hash: hash("e") }).at(-1), { type: "step", step: 2, lossScale: 512, update: null });
+    t.match(input(stepHeld()).at(-1), { update: { optimizerStep: 2, lossScale: 512 } });
+    t.match(core.progress, { step: 3, optimizerSteps: 2, lossScale: { scale: 512, goodSteps: 1 } });
+  },
+);
+
+t.test("a gradient that overflows at the smallest scale ends the rank", async (t) => {
+  const { input } = stepping(inFloat16);
+  for (let step = 0; step < 10; step++) input(stepHeld({ overflowed: 2 }), { type: "hashed", hash: hash("e") });
+  t.match(input(stepHeld({ overflowed: 1 })).at(-1), {
+    type: "end",
+    exitCode: 1,
+    code: "GRADIENT_NOT_FINITE",
+    message: /^step 10: the gradient is not finite, at the smallest loss scale/,
+  });
+});
+
 t.test("a validation whose loss is not finite ends the rank; a test's does not", async (t) => {
   const validation = stepping({ stepsPerEpoch: 1 });
   validation.input(stepHeld(), { type: "updated" }, { type: "hashed", hash: hash("e") });
@@ -255,7 +291,9 @@ t.test("a checkpoint that is planned does not stop the run", async (t) => {
 t.test("a resumed rank goes on where its checkpoint was made", async (t) => {
   const { core, input } = readyToBegin({ resumeAt: 7, stepsPerEpoch: 10 });
   t.same(core.progress, progressAt(7));
-  t.same(input({ type: fromCoordinator, message: begin(7) }), [{ type: "step", step: 7, plan: false, update: null }]);
+  t.same(input({ type: fromCoordinator, message: begin(7) }), [
+    { type: "step", step: 7, plan: false, lossScale: 1, update: null },
+  ]);
   t.match(input(stepHeld()), [{ message: { step: 8 } }, { update: { optimizerStep: 8 } }]);
 });
 

@@ -49,8 +49,10 @@ export const newTrace = (shapes: ShapeGraph | undefined): Trace => ({
   readBy: undefined,
 });
 
-/** Thrown out of a body that cannot be recorded without executing it; `Trace.readBy` says why. */
-export class ValueNeeded extends Error {}
+/** Thrown out of a body that cannot be recorded without executing it; `Trace.readBy` says why. The code tells it from a failure. */
+export class ValueNeeded extends Error {
+  readonly code = "VALUE_NEEDED";
+}
 
 export type Binding = Omit<TFJSBinding, "TensorMetadata" | "TFEOpAttr"> & {
   readonly handles: Map<number, Pointer>;

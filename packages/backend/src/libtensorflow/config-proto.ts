@@ -19,12 +19,19 @@ export function contextConfig(gpu: number | null): Uint8Array {
   return Uint8Array.from([...devices, ...varint(2, 1), ...varint(5, 1)]);
 }
 
-/** auto_mixed_precision_onednn_bfloat16 (31) = ON (1): convolutions and products of matrices in bfloat16, sums and statistics in float32. */
-const bfloat16Rewrite = [0xf8, 0x01, 1];
+/**
+ * Convolutions and products of matrices in the precision, sums and statistics in float32: auto_mixed_precision_onednn_bfloat16 (31) or
+ * auto_mixed_precision (23) = ON (1). Where the device does not have it, the graph silently stays as it is.
+ */
+const rewrites: Readonly<Record<Precision, readonly number[]>> = {
+  float32: [],
+  bfloat16: [0xf8, 0x01, 1],
+  float16: [0xb8, 0x01, 1],
+};
 
 /** min_graph_nodes (17) = 1: by default graphs of fewer than four nodes are left as they are, in float32 too. */
 const smallGraphsToo = [0x88, 0x01, 1];
 
 /** A captured function's call: rewrite_options (10) in graph_options (10) switch Grappler's optimisers on. */
 export const callConfig = (precision: Precision): Uint8Array =>
-  Uint8Array.from(message(10, message(10, [...smallGraphsToo, ...(precision === "bfloat16" ? bfloat16Rewrite : [])])));
+  Uint8Array.from(message(10, message(10, [...smallGraphsToo, ...rewrites[precision]])));

@@ -12,7 +12,7 @@ import { elementBytes } from "./dtypes.ts";
 const valueBytes = 1024;
 
 /** Ops whose first `N` inputs are one list. */
-const listOps = new Set(["AddN", "Concat", "ConcatV2", "Pack"]);
+const listOps = new Set(["AddN", "Concat", "ConcatV2", "Einsum", "Pack"]);
 
 /** Adds an op's operands to the description of an operation. */
 export function addOperands(

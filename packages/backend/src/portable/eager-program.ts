@@ -3,6 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import { BackendError } from "../backend-error.ts";
 import type { Feed, PreparedProgram, Program, ProgramCall, RandomKey } from "../compute-backend.ts";
 import { withDraws } from "../keyed-random.ts";
+import { failedBody } from "../ops/failed-body.ts";
 import { size } from "./kernel-registry.ts";
 import { KeyedDraws } from "./keyed-draws.ts";
 import type { WasmHeap } from "./wasm-backend.ts";
@@ -42,9 +43,10 @@ function execute(
       take(withDraws(new KeyedDraws(heap, random), () => body(fed)));
     });
   } catch (cause) {
-    if (cause instanceof BackendError) throw cause;
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new BackendError("OP_FAILED", `a program failed in the portable backend: ${reason}`, { cause });
+    throw failedBody(cause, (reason) => {
+      const message = `a program failed in the portable backend: ${reason}`;
+      return new BackendError("OP_FAILED", message, { cause });
+    });
   } finally {
     feeds.forEach(({ variable }, i) => {
       const value = before[i];

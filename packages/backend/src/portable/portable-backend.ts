@@ -28,12 +28,19 @@ export async function openPortableBackend(): Promise<ComputeBackend> {
     version: version_wasm,
     tensorCount: () => tf.memory().numTensors,
     prepare(program) {
-      const { precision = "float32" } = program;
+      const { precision = "float32", compiler = "grappler" } = program;
       if (precision !== "float32") {
         const advice = "use float32, or a device with libtensorflow";
         throw new BackendError(
           "PRECISION_UNSUPPORTED",
           `expected float32, which is all that the portable backend computes in, found ${precision}; ${advice}`,
+        );
+      }
+      if (compiler !== "grappler") {
+        const advice = 'set compiler to "grappler", or train on a device with libtensorflow';
+        throw new BackendError(
+          "COMPILER_UNSUPPORTED",
+          `expected compiler "grappler", the portable backend compiles nothing, found "${compiler}"; ${advice}`,
         );
       }
       return prepareEagerProgram(heap, program);

@@ -2,11 +2,13 @@ import { registerBatchNorm } from "./batch-norm.ts";
 import { borrowKernels } from "./borrowed-kernels.ts";
 import { registerConvolutions } from "./convolutions.ts";
 import { registerDepthwiseConvolutions } from "./depthwise-convolutions.ts";
+import { registerEinsum } from "./einsum.ts";
 import { registerElementwise } from "./elementwise.ts";
 import { registry } from "./kernel-registry.ts";
 import { registerMatrixProducts } from "./matrix-products.ts";
 import { registerPooling } from "./pooling.ts";
 import { registerReductions } from "./reductions.ts";
+import { refuseKernels } from "./refused-kernels.ts";
 import type { WasmHeap } from "./wasm-backend.ts";
 import { registerPadding } from "./windows.ts";
 
@@ -19,6 +21,8 @@ export function registerKernels(heap: WasmHeap): void {
   registerPooling(heap, register);
   registerBatchNorm(heap, register);
   registerElementwise(heap, register);
+  registerEinsum(register);
   registerReductions(heap, register);
   borrowKernels(heap, register);
+  refuseKernels(register);
 }

@@ -5,6 +5,7 @@
  * into the graph). Whatever lies outside the inputs is therefore frozen; that is right for shapes and scalars and wrong for random numbers, which
  * `keyed-draws.ts` draws from fed counters instead.
  */
+import type { Compiler } from "../compute-backend.ts";
 import { dims, setAttribute } from "../libtensorflow/attributes.ts";
 import type { Binding, Trace, TracedOp } from "../libtensorflow/binding.ts";
 import type { CApi, GraphOutput, Pointer } from "../libtensorflow/c-api.ts";
@@ -35,6 +36,12 @@ export interface CaptureResult {
   readonly outputs: readonly number[];
   /** Indices of outputs, a list a stage. */
   readonly stages: readonly (readonly number[])[];
+}
+
+export interface CallOptions {
+  /** A serialised ConfigProto. */
+  readonly config: Uint8Array;
+  readonly compiler: Compiler;
 }
 
 interface StageFunction {
@@ -71,14 +78,14 @@ function filterGradientsFirst(ops: readonly TracedOp[]): TracedOp[] {
 
 let functionCount = 0;
 
-/** Makes functions of a trace that has ended but whose handles are still there. `config`: a serialised ConfigProto of each call. */
+/** Makes functions of a trace that has ended but whose handles are still there. `options`: of each call. */
 export function buildFunction(
   c: CApi,
   context: Pointer,
   binding: Binding,
   trace: Trace,
   result: CaptureResult,
-  config: Uint8Array,
+  options: CallOptions,
 ): CapturedFunction {
   const resultIds = result.stages.map((outputs) => outputs.map((output) => result.outputs[output] ?? -1));
   const stages = planStages({ ops: trace.ops, fed: result.inputs, results: resultIds, isRepeated });
@@ -95,7 +102,7 @@ export function buildFunction(
       try {
         functions.forEach(({ name, stage, results }, index) => {
           const operands = stage.inputs.map((id) => values.get(id) as Pointer);
-          call(c, context, name, config, operands, stage.outputs.length).forEach((handle, output) => {
+          call(c, context, name, options, operands, stage.outputs.length).forEach((handle, output) => {
             const id = stage.outputs[output] ?? -1;
             values.set(id, handle);
             owned.add(id);
@@ -223,7 +230,7 @@ function call(
   c: CApi,
   context: Pointer,
   name: string,
-  config: Uint8Array,
+  { config, compiler }: CallOptions,
   inputs: readonly Pointer[],
   outputCount: number,
 ): Pointer[] {
@@ -233,6 +240,7 @@ function call(
   const outputs = new Array<bigint | null>(outputCount).fill(null);
   try {
     c.TFE_OpSetAttrString(op, "config_proto", config, config.length);
+    if (compiler === "xla") c.TFE_OpSetAttrBool(op, "_XlaMustCompile", 1);
     for (const handle of inputs) c.TFE_OpAddInput(op, handle, c.status);
     c.check("captured step");
     c.TFE_Execute(op, outputs, [outputCount], c.status);

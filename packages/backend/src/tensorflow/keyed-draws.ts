@@ -1,10 +1,11 @@
 /** The stream of `../keyed-random.ts` from TensorFlow's own stateless ops, fed with where each draw starts. */
 import type * as tf from "@tensorflow/tfjs";
-import type { RandomKey } from "../compute-backend.ts";
+import type { Compiler, RandomKey } from "../compute-backend.ts";
 import { type Distribution, drawStart, philoxLanes, type StepDraws } from "../keyed-random.ts";
 import { attributeKinds, type OpAttribute } from "../libtensorflow/attributes.ts";
 import type { Binding } from "../libtensorflow/binding.ts";
 import { dataTypes } from "../libtensorflow/dtypes.ts";
+import { drawUnderXla } from "./xla-draws.ts";
 
 const philox = 1;
 const ops = { uniform: "StatelessRandomUniformV2", normal: "StatelessRandomNormalV2" } as const;
@@ -23,15 +24,22 @@ export class KeyedDraws implements StepDraws {
   readonly #makeTensor: (id: number, shape: readonly number[]) => tf.Tensor;
   readonly #key: number;
   readonly #random: RandomKey;
+  readonly #compiler: Compiler;
   readonly #draws: Draw[] = [];
   /** What no tensor of tfjs owns: fed ids, and those that a draw makes on its way. */
   readonly #feeds: number[] = [];
   readonly #passing: number[] = [];
 
-  constructor(binding: Binding, makeTensor: (id: number, shape: readonly number[]) => tf.Tensor, random: RandomKey) {
+  constructor(
+    binding: Binding,
+    makeTensor: (id: number, shape: readonly number[]) => tf.Tensor,
+    random: RandomKey,
+    compiler: Compiler,
+  ) {
     this.#binding = binding;
     this.#makeTensor = makeTensor;
     this.#random = random;
+    this.#compiler = compiler;
     this.#key = this.#feed([1], dataTypes.uint64, bytesOf([drawStart(random, 0, 1).key]));
   }
 
@@ -50,14 +58,18 @@ export class KeyedDraws implements StepDraws {
     this.#draws.push({ elementsPerSample, counter, dropped });
 
     const elements = samples * elementsPerSample;
-    const drawn = aligned ? shape : [elements + philoxLanes - 1];
-    const numbers = this.#execute(
-      ops[distribution],
-      [type("dtype", dataTypes.float), type("Tshape", dataTypes.int32)],
-      [this.#constant(drawn), this.#key, counter, this.#constant(philox)],
-    );
-    if (dropped === undefined) return this.#makeTensor(numbers, shape);
     const float = type("T", dataTypes.float);
+    // Whole groups of lanes, of which normal numbers are made in pairs.
+    const drawn = aligned ? shape : [philoxLanes * Math.ceil((elements + philoxLanes - 1) / philoxLanes)];
+    const numbers =
+      this.#compiler === "xla"
+        ? this.#drawUnderXla(distribution, drawn, counter)
+        : this.#execute(
+            ops[distribution],
+            [type("dtype", dataTypes.float), type("Tshape", dataTypes.int32)],
+            [this.#constant(drawn), this.#key, counter, this.#constant(philox)],
+          );
+    if (dropped === undefined) return this.#makeTensor(numbers, shape);
     const sliced = this.#pass(
       this.#execute("Slice", [float, type("Index", dataTypes.int32)], [numbers, dropped, this.#constant([elements])]),
     );
@@ -93,6 +105,24 @@ export class KeyedDraws implements StepDraws {
     for (const id of this.#feeds.splice(0)) this.#binding.deleteTensor(id);
   }
 
+  #drawUnderXla(distribution: Distribution, shape: readonly number[], counter: number): number {
+    const drawn = drawUnderXla(
+      {
+        run: (name, attributes, inputs) => this.#pass(this.#execute(name, [...attributes], [...inputs])),
+        integers: (value) => this.#constant(value),
+        float: (value) => this.#pass(this.#binding.createRaw([], dataTypes.float, bytesOfFloat(value))),
+      },
+      distribution,
+      shape.reduce((product, size) => product * size, 1),
+      { key: this.#key, counter, algorithm: philox },
+    );
+    return this.#execute(
+      "Reshape",
+      [type("T", dataTypes.float), type("Tshape", dataTypes.int32)],
+      [drawn, this.#constant(shape)],
+    );
+  }
+
   #feed(shape: readonly number[], dtype: number, bytes: Uint8Array): number {
     const id = this.#binding.createRaw(shape, dtype, bytes);
     this.#feeds.push(id);
@@ -116,4 +146,5 @@ export class KeyedDraws implements StepDraws {
 }
 
 const bytesOf = (words: readonly bigint[]): Uint8Array => new Uint8Array(BigUint64Array.from(words).buffer);
+const bytesOfFloat = (value: number): Uint8Array => new Uint8Array(Float32Array.of(value).buffer);
 const bytesOf32 = (value: number): Uint8Array => new Uint8Array(Int32Array.of(value).buffer);

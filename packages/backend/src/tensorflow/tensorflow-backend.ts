@@ -3,8 +3,7 @@ import { cpus } from "node:os";
 import * as tf from "@tensorflow/tfjs";
 import { NodeJSKernelBackend } from "#tfjs-node-kernels";
 import { BackendError } from "../backend-error.ts";
-import type { ComputeBackend, Device } from "../compute-backend.ts";
-import { requirePrecision } from "../cpu-features.ts";
+import type { ComputeBackend, Device, Precision } from "../compute-backend.ts";
 import { createBinding } from "../libtensorflow/binding.ts";
 import type { CApi, Pointer } from "../libtensorflow/c-api.ts";
 import type { ChosenDevice } from "../libtensorflow/choose-device.ts";
@@ -13,7 +12,9 @@ import type { DevicePreference } from "../libtensorflow/device-preference.ts";
 import { registerGradients } from "../ops/gradients.ts";
 import { registerKernels } from "./kernels/register-kernels.ts";
 import { loadLibtensorflow } from "./load-libtensorflow.ts";
+import { requirePrecision } from "./require-precision.ts";
 import { type BackendInternals, type Host, prepareProgram } from "./tensorflow-program.ts";
+import { requireXla } from "./xla.ts";
 
 /** One TensorFlow context in this thread, with one intra-op and one inter-op thread. @throws BackendError DEVICE_UNAVAILABLE */
 export async function openTensorflowBackend(preference: DevicePreference): Promise<ComputeBackend> {
@@ -31,13 +32,18 @@ export async function openTensorflowBackend(preference: DevicePreference): Promi
   await tf.setBackend("tensorflow");
   await tf.ready();
   const host: Host = { c, context, binding, internals: backend as unknown as BackendInternals };
+  /** Precisions that the device is known to have. */
+  const had = new Set<Precision>(["float32"]);
   return {
     name: "tensorflow",
     device,
     version: c.TF_Version(),
     tensorCount: () => binding.handles.size,
     prepare(program) {
-      if (device.kind === "cpu") requirePrecision(program.precision ?? "float32");
+      const { precision = "float32" } = program;
+      if (program.compiler === "xla") requireXla(program, device);
+      if (!had.has(precision)) requirePrecision(host, device, precision);
+      had.add(precision);
       return prepareProgram(host, program);
     },
   };

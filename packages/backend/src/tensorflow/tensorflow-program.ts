@@ -11,12 +11,15 @@ import type { CApi, Pointer } from "../libtensorflow/c-api.ts";
 import { callConfig } from "../libtensorflow/config-proto.ts";
 import { dataTypes, elementBytes } from "../libtensorflow/dtypes.ts";
 import { ShapeGraph } from "../libtensorflow/shape-graph.ts";
+import { failedBody } from "../ops/failed-body.ts";
 import { buildFunction, type CapturedFunction } from "./capture.ts";
 import { KeyedDraws } from "./keyed-draws.ts";
 import { addressOfMemory } from "./shared-memory.ts";
+import { notCaptured, notCompiled } from "./xla.ts";
 
-/** What tfjs-node keeps private of its backend and Ringmaster needs: the way from a tensor to its id and back. */
+/** What tfjs-node keeps private of its backend and Ringmaster needs: the way from a tensor to its id and back, and to its values. */
 export interface BackendInternals {
+  read(dataId: object): Promise<tf.BackendValues>;
   getInputTensorIds(tensors: readonly tf.Tensor[]): number[];
   createOutputTensor(metadata: { id: number; shape: number[]; dtype: number }): tf.Tensor;
 }
@@ -64,7 +67,7 @@ function runBody(
   try {
     tf.tidy(() => {
       const inputs = feeds.map(({ variable }, index) => variable ?? (fed[index]?.tensor as tf.Tensor));
-      const outputs = withDraws(draws, () => body(inputs));
+      const outputs = withDraws(draws, () => calling(body, inputs));
       const disposed = outputs.find(({ isDisposed }) => isDisposed);
       if (disposed) {
         const advice = "hand back tensors that were neither disposed of nor made inside a tf.tidy";
@@ -81,12 +84,43 @@ function runBody(
   }
 }
 
+function calling(body: Program["body"], inputs: readonly tf.Tensor[]): readonly tf.Tensor[] {
+  try {
+    return body(inputs);
+  } catch (error) {
+    throw failedBody(error, (reason) => {
+      const message = `a program failed in the tensorflow backend: ${reason}`;
+      return new BackendError("OP_FAILED", message, { cause: error });
+    });
+  }
+}
+
+/**
+ * Reads that nobody waits for, as in `x.data().then(log)`: where no value is there yet, the promise stays open instead of being rejected, which would end
+ * the thread. That a value was asked for is in the trace.
+ */
+function readsStayOpen(internals: BackendInternals): () => void {
+  const { read } = internals;
+  internals.read = async (dataId) => {
+    try {
+      return await read.call(internals, dataId);
+    } catch (error) {
+      if (error instanceof ValueNeeded) return new Promise(() => {});
+      throw error;
+    }
+  };
+  return () => {
+    internals.read = read;
+  };
+}
+
 export function prepareProgram(host: Host, program: Program): PreparedProgram {
   const { c, context, binding, internals } = host;
+  const { compiler = "grappler" } = program;
   const makeTensor = (id: number, shape: readonly number[]) =>
     internals.createOutputTensor({ id, shape: [...shape], dtype: dataTypes.float });
   const fed = feedTensors(host, program);
-  const newDraws = () => new KeyedDraws(binding, makeTensor, { seed: 0, step: 0, firstSlot: 0 });
+  const newDraws = () => new KeyedDraws(binding, makeTensor, { seed: 0, step: 0, firstSlot: 0 }, compiler);
   let draws = newDraws();
   let captured: CapturedFunction | undefined;
   let trace = newTrace(new ShapeGraph(c));
@@ -99,6 +133,7 @@ export function prepareProgram(host: Host, program: Program): PreparedProgram {
   }
   const base = addressOfMemory(c, program.memory);
   let disposed = false;
+  if (compiler === "xla") compile();
   const steps = captured ? runCaptured(captured) : runEagerly();
   return {
     ops: captured?.ops ?? trace.ops.length,
@@ -119,30 +154,45 @@ export function prepareProgram(host: Host, program: Program): PreparedProgram {
   /** Runs the body; leaves what it did in the trace, and in `captured` unless it read values. */
   function record(trace: Trace): void {
     binding.trace = trace;
+    const restoreReads = readsStayOpen(internals);
     try {
       runBody(host, program, fed, draws, (outputs) => {
         if (trace.readBy !== undefined) return;
         const inputs = [...fed.map(({ id }) => id), ...draws.feeds];
         const stages = program.stages ?? [outputs.map((_, index) => index)];
         const config = callConfig(program.precision ?? "float32");
-        captured = buildFunction(c, context, binding, trace, { inputs, outputs, stages }, config);
+        captured = buildFunction(c, context, binding, trace, { inputs, outputs, stages }, { config, compiler });
       });
     } catch (error) {
       if (error instanceof ValueNeeded) return;
       release();
       throw error;
     } finally {
+      restoreReads();
       binding.trace = undefined;
       trace.shapes?.dispose();
       for (const handle of trace.deleted.values()) c.TFE_DeleteTensorHandle(handle);
     }
   }
 
+  /** XLA compiles at the first call, which therefore happens here, on what the memory holds, and not in the middle of a run. */
+  function compile(): void {
+    try {
+      if (!captured) throw notCaptured(trace.readBy);
+      captured.run(fedHandles(), () => {}, undefined);
+    } catch (error) {
+      captured?.dispose();
+      release();
+      throw captured ? notCompiled(error) : error;
+    }
+  }
+
+  function fedHandles(): Pointer[] {
+    return [...fed.map(({ handle }) => handle), ...draws.feeds.map((id) => binding.handleOf(id, "random feed"))];
+  }
+
   function runCaptured(steps: CapturedFunction) {
-    const handles = [
-      ...fed.map(({ handle }) => handle),
-      ...draws.feeds.map((id) => binding.handleOf(id, "random feed")),
-    ];
+    const handles = fedHandles();
     const views = new Map(draws.feeds.map((id) => [id, memoryOfHandle(c, binding.handleOf(id, "random feed"))]));
     return ({ outputs, random, onStage }: ProgramCall) => {
       draws.refeed(random, (feed) => views.get(feed) as DataView);
@@ -161,7 +211,7 @@ export function prepareProgram(host: Host, program: Program): PreparedProgram {
     }
     draws.dispose();
     return ({ outputs, random, onStage }: ProgramCall) => {
-      const drawn = new KeyedDraws(binding, makeTensor, random);
+      const drawn = new KeyedDraws(binding, makeTensor, random, "grappler");
       runBody(host, program, fed, drawn, (ids) => {
         ids.forEach((id, output) => {
           const tensor = c.TFE_TensorHandleResolve(binding.handleOf(id, "output"), c.status);

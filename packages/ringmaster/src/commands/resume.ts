@@ -3,7 +3,7 @@ import type { BackendOptions } from "@ringmaster/backend";
 import { listenForShutdown } from "@ringmaster/launch";
 import { type Command, Option } from "commander";
 import { leadRun } from "../run/lead-run.ts";
-import { readRunFile } from "../run/run-record.ts";
+import { loadRunDefinition, readRunFile } from "../run/run-record.ts";
 import {
   backendOption,
   computeOnOf,
@@ -42,6 +42,7 @@ async function resume(runFolder: string, options: ResumeOptions): Promise<number
   const { ranks, threads = defaultThreads(ranks), maxSteps, json } = options;
   if (ranks > 1) {
     const file = await readRunFile(runFolder);
+    const { definition } = await loadRunDefinition(runFolder, file);
     const cut = maxSteps === undefined ? [] : ["--max-steps", String(maxSteps)];
     const coordinatorArgs = [
       "coordinator",
@@ -57,7 +58,7 @@ async function resume(runFolder: string, options: ResumeOptions): Promise<number
       config: resolve(runFolder, file.configFile),
       ranks,
       threads,
-      computeOn: options,
+      computeOn: { ...definition, ...computeOnOf(options) },
     });
   }
   const shutdown = listenForShutdown();

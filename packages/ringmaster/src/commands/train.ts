@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import { type BackendOptions, settleBackend } from "@ringmaster/backend";
 import { listenForShutdown, superviseLocal } from "@ringmaster/launch";
+import { loadDefinition } from "@ringmaster/training";
 import type { Command } from "commander";
 import { leadRun } from "../run/lead-run.ts";
 import { sayOnStderr } from "../say-on-stderr.ts";
@@ -38,7 +39,8 @@ async function train(config: string, options: TrainOptions): Promise<number> {
   if (ranks > 1) {
     const { json, ...run } = options;
     const args = ["coordinator", config, ...runArgs(run), ...(json ? ["--json"] : [])];
-    return launchLocal({ coordinatorArgs: args, config, ranks, threads, computeOn: options });
+    const { definition } = await loadDefinition(config, overridesOf(options));
+    return launchLocal({ coordinatorArgs: args, config, ranks, threads, computeOn: definition });
   }
   const shutdown = listenForShutdown();
   try {
@@ -77,7 +79,7 @@ export interface LaunchLocalOptions {
   readonly config: string;
   readonly ranks: number;
   readonly threads: number;
-  /** As the command line gave it. */
+  /** What config and command line come to: workers are not told of `--set`. */
   readonly computeOn: BackendOptions;
 }
 
@@ -89,7 +91,9 @@ export async function launchLocal({
   threads,
   computeOn,
 }: LaunchLocalOptions): Promise<number> {
-  settleBackend(computeOn);
+  const { backend, reason } = settleBackend(computeOn);
+  // The workers say it too, but in the log. Which GPU a rank takes only they know.
+  if (backend === "portable") sayOnStderr(reason);
   return superviseLocal({
     program: [process.execPath, ...forwardedFlags(), cliFile],
     coordinatorArgs: [...coordinatorArgs, "--host", "127.0.0.1", "--port", "0"],

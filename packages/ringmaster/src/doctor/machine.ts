@@ -26,7 +26,10 @@ export function processor(): Finding {
 
 function precisions(features: readonly CpuFeature[]): string {
   const hasBfloat16 = features.includes("avx512_bf16") || features.includes("amx_bf16");
-  return hasBfloat16 ? "float32 and bfloat16" : "float32 (bfloat16 needs avx512_bf16 or amx_bf16)";
+  const hasFloat16 = features.includes("amx_fp16") || features.includes("avx_ne_convert");
+  const had = ["float32", ...(hasBfloat16 ? ["bfloat16"] : []), ...(hasFloat16 ? ["float16"] : [])];
+  const needs = hasBfloat16 ? "" : " (bfloat16 needs avx512_bf16 or amx_bf16)";
+  return `${had.join(" and ")}${needs}`;
 }
 
 export const memory = (): Finding => ({

@@ -4,7 +4,7 @@ import { join, resolve } from "node:path";
 import type { CheckpointStore } from "@ringmaster/checkpoint";
 import { CoordinatorError, type RunEvent, runCoordinator } from "@ringmaster/coordinator";
 import type { Shutdown } from "@ringmaster/launch";
-import type { RunConfig } from "@ringmaster/protocol";
+import type { RunConfig, WorkerHello } from "@ringmaster/protocol";
 import { cutMetricsAfter, openMetricsFile } from "@ringmaster/telemetry";
 import type { LoadedDefinition, Override } from "@ringmaster/training";
 import { memoryLinkPair } from "@ringmaster/transport";
@@ -51,9 +51,10 @@ export async function leadRun(options: LeadOptions): Promise<number> {
     metrics,
     log,
     resumed: resume,
-    reproduce: (config, steps) => reproduceCommand(loaded, overrides, config, steps),
+    reproduce: (config, steps, members) => reproduceCommand(loaded, overrides, config, steps, members),
   });
   console.say(`run ${name} in ${runFolder}; data: ${loaded.definition.data.describe}`);
+  for (const note of prepared.notes) console.say(note);
   const writes: Promise<void>[] = [];
   const onEvent = (event: RunEvent) => {
     console.show(event);
@@ -143,13 +144,22 @@ function reproduceCommand(
   overrides: readonly Override[],
   config: RunConfig,
   steps: number,
+  members: readonly WorkerHello[],
 ): string {
   const shaped = new Set(["seats", "maxSteps", "backend", "device"]);
   const sets = overrides
     .filter(({ path }) => !shaped.has(path))
     .map(({ path, value }) => `--set ${path}=${JSON.stringify(value)}`);
+  // "auto" may find another there.
+  const isPortable = members.every(({ fingerprint }) => fingerprint.backend.startsWith("portable"));
+  const on = [
+    ...(isPortable ? ["--backend portable"] : []),
+    ...(config.device === "auto" ? [] : [`--device ${config.device}`]),
+  ];
   const fast = config.fastDevRun ? ["--fast-dev-run"] : [];
   const cut = config.maxSteps === null ? [] : [`--max-steps ${steps}`];
   const shown = loaded.path.startsWith(process.cwd()) ? loaded.path.slice(process.cwd().length + 1) : loaded.path;
-  return ["npx ringmaster train", shown, "--ranks 1", `--seats ${config.seats}`, ...cut, ...sets, ...fast].join(" ");
+  return ["npx ringmaster train", shown, "--ranks 1", `--seats ${config.seats}`, ...cut, ...on, ...sets, ...fast].join(
+    " ",
+  );
 }

@@ -53,6 +53,8 @@ export interface PreparedRun {
   readonly overrides: readonly Override[];
   /** What trains in this process, for a run of one rank. */
   readonly opened: OpenedDevice | undefined;
+  /** Why it is that, where it is not the usual. */
+  readonly notes: readonly string[];
 }
 
 /** @throws any package's coded error, before anything is written. */
@@ -73,7 +75,8 @@ async function prepareNew(what: NewRun, { ranks, inProcess }: PrepareOptions): P
   });
   prepareData(dataset, config);
   checkRanks(ranks, config, true);
-  const opened = inProcess ? await openDevice(loaded.definition, sayOnStderr) : undefined;
+  const notes: string[] = [];
+  const opened = inProcess ? await openDevice(loaded.definition, (line) => notes.push(line)) : undefined;
   const runFolder = await createRunFolder(what.runs, name);
   return {
     loaded,
@@ -85,6 +88,7 @@ async function prepareNew(what: NewRun, { ranks, inProcess }: PrepareOptions): P
     file: null,
     overrides: what.overrides,
     opened,
+    notes,
   };
 }
 
@@ -106,8 +110,11 @@ async function prepareResume(
     );
   }
   const overrides = file.overrides.map(({ path, value }) => ({ path, value }));
-  const opened = inProcess ? await openDevice({ ...loaded.definition, ...computeOn }, sayOnStderr) : undefined;
-  return { loaded, dataset, runFolder, opened, name: file.config.name, store, resume: checkpoint, file, overrides };
+  const notes: string[] = [];
+  const wanted = { ...loaded.definition, ...computeOn };
+  const opened = inProcess ? await openDevice(wanted, (line) => notes.push(line)) : undefined;
+  const { name } = file.config;
+  return { loaded, dataset, runFolder, opened, notes, name, store, resume: checkpoint, file, overrides };
 }
 
 /** What a run cannot be is said before anybody joins and before a folder is made. @throws UsageError MORE_RANKS_THAN_SEATS */

@@ -24,7 +24,7 @@ export interface RunConsoleOptions {
   /** What the run resumes from. */
   readonly resumed: LoadedCheckpoint | null;
   /** The command that gives the same hash on one rank, for the seats that the run has. */
-  readonly reproduce: (config: RunConfig, steps: number) => string;
+  readonly reproduce: (config: RunConfig, steps: number, members: readonly WorkerHello[]) => string;
 }
 
 /** What came out, for `--json` and the report. */
@@ -35,6 +35,8 @@ export interface RunResult {
   readonly epochs: number;
   readonly seconds: number;
   readonly imagesPerSecond: number;
+  /** Of the median step among the last thousand: what a pause of the machine does not move. */
+  readonly medianImagesPerSecond: number;
   /** When the first step was committed, in Unix milliseconds. */
   readonly firstStepAtMs: number | null;
   readonly peakMemoryBytes: number;
@@ -63,6 +65,7 @@ export class RunConsole {
   readonly #throughput = createThroughput();
   readonly #commandMs: number;
   readonly #validations: { epoch: number; loss: number; accuracy: number }[] = [];
+  readonly #rates: number[] = [];
   readonly #sums = { data: 0, compute: 0, communication: 0, optimizer: 0, images: 0, ms: 0, steps: 0 };
   #config: RunConfig | undefined;
   #members: readonly WorkerHello[] = [];
@@ -134,6 +137,7 @@ export class RunConsole {
       epochs: Math.floor(this.#step / (this.#began?.stepsPerEpoch ?? 1)),
       seconds: (performance.now() - this.#commandMs) / 1000,
       imagesPerSecond: ms === 0 ? 0 : (images / ms) * 1000,
+      medianImagesPerSecond: median(this.#rates),
       firstStepAtMs: this.#firstStepAtMs ?? null,
       peakMemoryBytes: this.#memoryBytes,
       meanMs: {
@@ -144,7 +148,7 @@ export class RunConsole {
       },
       test: this.#test ? { loss: this.#test.loss, accuracy: this.#test.accuracy } : null,
       parametersHash,
-      reproduce: this.#config ? reproduce(this.#config, this.#step) : "",
+      reproduce: this.#config ? reproduce(this.#config, this.#step, this.#members) : "",
     };
   }
 
@@ -191,6 +195,8 @@ export class RunConsole {
     this.#step = step;
     this.#memoryBytes = Math.max(this.#memoryBytes, memoryBytes);
     this.#throughput.step(tail.samples, now);
+    if (tail.overflowed > 0)
+      this.#options.log.info({ step }, "gradients overflowed float16: the update is left out, the loss scale halved");
     // The first step is not counted: it waits for every rank to warm up.
     if (step > this.#began.firstStep + 1) {
       const sums = this.#sums;
@@ -201,6 +207,8 @@ export class RunConsole {
       sums.images += tail.samples;
       sums.ms += now - this.#lastMs;
       sums.steps++;
+      this.#rates.push((tail.samples / (now - this.#lastMs)) * 1000);
+      if (this.#rates.length > ratesKept) this.#rates.shift();
     }
     this.#lastMs = now;
     const { stepsPerEpoch, totalSteps } = this.#began;
@@ -271,4 +279,11 @@ export class RunConsole {
 
 const deviceName = ({ device: { kind, name }, fingerprint }: WorkerHello): string =>
   `${kind.toUpperCase()} ${name}${fingerprint.backend.startsWith("portable") ? ", portable backend" : ""}`;
+const ratesKept = 1000;
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? 0;
+}
+
 const plural = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`;

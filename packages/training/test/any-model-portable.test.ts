@@ -1,0 +1,3 @@
+import { testAnyModel } from "./fixtures/any-model/suite.ts";
+
+await testAnyModel("portable");
