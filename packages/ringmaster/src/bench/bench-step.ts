@@ -1,76 +1,51 @@
 /**
- * `ringmaster bench step`: the whole training step (data, forward, loss, backward, fold, Adam) in one process, 64 samples a core, as a run takes it; with
- * `--peer` against PyTorch on the same cores, interleaved.
+ * `ringmaster bench step`: the whole training step (data, forward, loss, backward, fold, Adam) as a run takes it, 64 samples a core, against the peers of its
+ * table (`step-works.ts`), interleaved.
  */
-import { type BenchLine, median } from "./bench-line.ts";
-import type { BenchOptions } from "./bench-train.ts";
-import { findPeers, type PeerResult, torchStep } from "./peers.ts";
-import { type BenchModel, trainOnce } from "./train-once.ts";
+import { cpuFeatures } from "@ringmaster/backend";
+import type { BenchLine, PeerResult } from "./bench-line.ts";
+import { chooseWorks } from "./choose-works.ts";
+import { type BenchOptions, compare } from "./compare.ts";
+import { findPeers, pythonStep } from "./peers.ts";
+import { batchOf, canRun, type StepWork, stepMetrics, stepWorks, type Training, trainArgs } from "./step-works.ts";
+import { trainOnce } from "./train-once.ts";
 
-interface Work {
-  readonly work: string;
-  readonly model: BenchModel;
-  readonly precision: "float32" | "bfloat16";
-  readonly cores: number;
+export async function* benchStep(options: BenchOptions): AsyncGenerator<BenchLine> {
+  const works = runnable(chooseWorks(stepWorks, options.work), options.onProgress);
+  const python = options.peer ? findPeers(works.flatMap(({ peer }) => (typeof peer === "string" ? [peer] : []))) : null;
+  for (const work of works) {
+    const { metric = "images/s", ours } = work;
+    const { better, read } = stepMetrics[metric];
+    const run = async (training: Training) =>
+      read(await trainOnce(options.cliFile, training.model, trainArgs(training, options.steps)));
+    const peer = opponent(work, { python, steps: options.steps, run });
+    yield await compare({ bench: "step", work: work.work, metric, better, ours: () => run(ours), peer }, options);
+  }
 }
 
-const workOf = (model: BenchModel, precision: Work["precision"], cores: number): Work => ({
-  work: `${model}/${precision}/${cores}-core${cores === 1 ? "" : "s"}`,
-  model,
-  precision,
-  cores,
-});
+function runnable(works: readonly StepWork[], say: BenchOptions["onProgress"]): StepWork[] {
+  const features = cpuFeatures();
+  return works.filter(({ work, ours }) => {
+    const can = canRun(ours, features);
+    if (!can) say(`${work} is left out: this CPU has neither avx512_bf16 nor amx_bf16`);
+    return can;
+  });
+}
 
-const works: readonly Work[] = [
-  workOf("simple-cnn", "float32", 1),
-  workOf("simple-cnn", "bfloat16", 1),
-  workOf("simple-cnn", "float32", 2),
-  workOf("simple-cnn", "bfloat16", 2),
-  workOf("resnet-20", "float32", 2),
-  workOf("resnet-20", "bfloat16", 2),
-  workOf("mlp", "float32", 2),
-];
+interface Surroundings {
+  /** Null: no peer in Python is measured. */
+  readonly python: string | null;
+  readonly steps: number;
+  readonly run: (training: Training) => Promise<number>;
+}
 
-const samplesPerCore = 64;
-
-export async function benchStep(options: BenchOptions & { readonly peer: boolean }): Promise<BenchLine[]> {
-  const { steps, runs, work: wanted, cliFile, onProgress } = options;
-  const python = options.peer ? findPeers() : undefined;
-  const lines: BenchLine[] = [];
-  for (const { work, model, precision, cores } of works) {
-    if (wanted !== undefined && !work.includes(wanted)) continue;
-    const batch = samplesPerCore * cores;
-    const ours: number[] = [];
-    const peers: PeerResult[] = [];
-    for (let run = 0; run < runs; run++) {
-      const world = ["--threads", String(cores), "--seats", String(cores), "--set", `batchSize=${batch}`];
-      const { imagesPerSecond } = await trainOnce(cliFile, model, [
-        ...world,
-        "--set",
-        `precision=${precision}`,
-        "--max-steps",
-        String(steps),
-      ]);
-      ours.push(imagesPerSecond);
-      if (python) peers.push(await torchStep(python, { model, cores, precision, batch, steps }));
-      const theirs = peers.at(-1);
-      onProgress(
-        `${work}: ${Math.round(imagesPerSecond)} images/s${theirs ? ` (${theirs.peer}: ${Math.round(theirs.imagesPerSecond)})` : ""}`,
-      );
-    }
-    const line = { bench: "step", work, metric: "images/s", value: median(ours), runs };
-    const ratios = peers.map((peer, run) => (ours[run] ?? Number.NaN) / peer.imagesPerSecond);
-    const best = [...peers].sort((a, b) => b.imagesPerSecond - a.imagesPerSecond)[0];
-    lines.push(
-      best
-        ? {
-            ...line,
-            peer: best.peer,
-            peerValue: median(peers.map((each) => each.imagesPerSecond)),
-            ratio: median(ratios),
-          }
-        : line,
-    );
+function opponent({ ours, peer }: StepWork, { python, steps, run }: Surroundings) {
+  if (typeof peer === "string") {
+    if (python === null) return undefined;
+    return () => pythonStep(python, peer, { ...ours, batch: batchOf(ours), steps });
   }
-  return lines;
+  return async (): Promise<PeerResult> => ({
+    peer: peer.name,
+    value: "budget" in peer ? peer.budget : await run(peer.training),
+  });
 }

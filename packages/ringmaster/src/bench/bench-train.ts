@@ -1,5 +1,7 @@
 /** `ringmaster bench train`: whole runs of SimpleCNN as a user starts them, in processes of their own, interleaved, medians of several. */
 import { type BenchLine, median } from "./bench-line.ts";
+import { chooseWorks } from "./choose-works.ts";
+import type { BenchOptions } from "./compare.ts";
 import { type TimedResult, trainOnce } from "./train-once.ts";
 
 const worlds = [
@@ -18,40 +20,20 @@ const metrics: Readonly<Record<string, (result: TimedResult) => number>> = {
   "seconds to first step": ({ firstStepAtMs, startedAtMs }) => ((firstStepAtMs ?? Number.NaN) - startedAtMs) / 1000,
 };
 
-export interface BenchOptions {
-  /** Steps of each run. */
-  readonly steps: number;
-  /** Interleaved runs of each work. */
-  readonly runs: number;
-  /** Only works whose name contains it. */
-  readonly work: string | undefined;
-  readonly cliFile: string;
-  readonly onProgress: (line: string) => void;
-}
-
-export async function benchTrain({
-  steps,
-  runs,
-  work: wanted,
-  cliFile,
-  onProgress,
-}: BenchOptions): Promise<BenchLine[]> {
-  const chosen = worlds.filter(({ work }) => wanted === undefined || work.includes(wanted));
+export async function* benchTrain(options: BenchOptions): AsyncGenerator<BenchLine> {
+  const { steps, runs, cliFile, onProgress } = options;
+  const chosen = chooseWorks<(typeof worlds)[number]>(worlds, options.work);
   const results = new Map<string, TimedResult[]>(chosen.map(({ work }) => [work, []]));
-  for (let run = 0; run < runs; run++) {
+  for (let run = 1; run <= runs; run++) {
     for (const { work, args } of chosen) {
       const result = await trainOnce(cliFile, "simple-cnn", [...args, "--max-steps", String(steps)]);
       results.get(work)?.push(result);
-      onProgress(`${work}: ${Math.round(result.imagesPerSecond)} images/s`);
+      onProgress(`${work}, run ${run} of ${runs}: ${Math.round(result.imagesPerSecond)} images/s`);
     }
   }
-  return [...results].flatMap(([work, all]) =>
-    Object.entries(metrics).map(([metric, read]) => ({
-      bench: "train",
-      work,
-      metric,
-      value: median(all.map(read)),
-      runs,
-    })),
-  );
+  for (const [work, all] of results) {
+    for (const [metric, read] of Object.entries(metrics)) {
+      yield { bench: "train", work, metric, value: median(all.map(read)), runs };
+    }
+  }
 }

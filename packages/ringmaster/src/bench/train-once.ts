@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import type { RunResult } from "../run/run-console.ts";
 import { output } from "./subprocess.ts";
 
-export type BenchModel = "simple-cnn" | "resnet-20" | "mlp";
+export type BenchModel = "simple-cnn" | "resnet-20" | "mlp" | "deep-mlp";
 
 export interface TimedResult extends RunResult {
   readonly startedAtMs: number;

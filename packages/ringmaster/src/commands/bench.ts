@@ -1,8 +1,13 @@
+import { availableParallelism, cpus } from "node:os";
+import { cpuFeatures } from "@ringmaster/backend";
 import { type Command, Option } from "commander";
 import type { BenchLine } from "../bench/bench-line.ts";
+import { benchOptimizer } from "../bench/bench-optimizer.ts";
 import { benchStep } from "../bench/bench-step.ts";
-import { type BenchOptions, benchTrain } from "../bench/bench-train.ts";
+import { benchTrain } from "../bench/bench-train.ts";
+import type { Bench } from "../bench/compare.ts";
 import { exitCodes } from "../exit-codes.ts";
+import { sayOnStderr } from "../say-on-stderr.ts";
 import { integer } from "./options.ts";
 import { cliFile } from "./train.ts";
 
@@ -16,11 +21,7 @@ interface BenchCommandOptions {
 
 export function addBench(program: Command, exit: (code: number) => void): void {
   const bench = program.command("bench").description("measure this machine");
-  const add = (
-    name: string,
-    description: string,
-    run: (options: BenchOptions, peer: boolean) => Promise<BenchLine[]>,
-  ): Command =>
+  const add = (name: string, description: string, run: Bench): Command =>
     bench
       .command(name)
       .description(description)
@@ -32,10 +33,10 @@ export function addBench(program: Command, exit: (code: number) => void): void {
       )
       .addOption(new Option("--work <key>", "only works whose name contains it"))
       .option("--json", "a JSON object a line")
-      .action(async ({ steps, runs, work, peer, json }: BenchCommandOptions) => {
-        const onProgress = (line: string) => process.stderr.write(`${line}\n`);
-        const lines = await run({ steps, runs, work, cliFile, onProgress }, peer === true);
-        for (const line of lines) process.stdout.write(`${json ? JSON.stringify(line) : inWords(line)}\n`);
+      .action(async ({ steps, runs, work, peer = false, json }: BenchCommandOptions) => {
+        sayOnStderr(`figures of ${describeCpu()}`);
+        for await (const line of run({ steps, runs, work, peer, cliFile, onProgress: sayOnStderr }))
+          process.stdout.write(`${json ? JSON.stringify(line) : inWords(line)}\n`);
         exit(exitCodes.done);
       });
   add(
@@ -43,12 +44,23 @@ export function addBench(program: Command, exit: (code: number) => void): void {
     "whole runs of SimpleCNN: images a second, where the time goes, memory, time to the first step",
     benchTrain,
   );
-  add("step", "the whole training step in one process, 64 samples a core", (options, peer) =>
-    benchStep({ ...options, peer }),
-  ).option("--peer", "against PyTorch on the same cores (scripts/peers makes its environment)");
+  add("step", "the whole training step, 64 samples a core; a rank's memory", benchStep).option(
+    "--peer",
+    "against PyTorch and TensorFlow in Python on the same cores too (scripts/peers makes their environment)",
+  );
+  add(
+    "optimizer",
+    "one pass of the optimizer over 2.1 million parameters on one core; a step is a pass",
+    benchOptimizer,
+  );
+}
+
+function describeCpu(): string {
+  const model = cpus()[0]?.model.trim() || "a CPU";
+  return `${model}, ${availableParallelism()} cores, with ${cpuFeatures().join(" ") || "no known instruction sets"}`;
 }
 
 function inWords({ work, metric, value, peer, peerValue, ratio }: BenchLine): string {
   const against = peer === undefined ? "" : `  ${ratio?.toFixed(2)} x ${peer} (${peerValue?.toFixed(0)})`;
-  return `${work.padEnd(30)} ${metric.padEnd(24)} ${value.toFixed(2).padStart(10)}${against}`;
+  return `${work.padEnd(40)} ${metric.padEnd(24)} ${value.toFixed(2).padStart(10)}${against}`;
 }
