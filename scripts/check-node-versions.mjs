@@ -1,6 +1,7 @@
 /**
  * `npm run check:node-versions`: fetches each Node that Ringmaster supports (npm's packages of Node itself) into a temporary folder, runs
- * the backend's tests and trains the MNIST example for a few steps on each, and compares the hashes of the trained parameters.
+ * the backend's tests and trains the MNIST example for a few steps on each, on libtensorflow and on the portable backend, and compares
+ * the hashes of the trained parameters.
  * Arguments are other versions: `npm run check:node-versions -- 20.19.0 25`.
  */
 import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
@@ -13,7 +14,8 @@ import { TapOutput } from "./tap-output.mjs";
 import { temporaryFolder } from "./temporary-folder.mjs";
 
 const versions = process.argv.length > 2 ? process.argv.slice(2) : ["20", "22", "24", "26"];
-const backend = join(root, "packages", "backend");
+const backendFolder = join(root, "packages", "backend");
+const backends = ["tensorflow", "portable"];
 const env = newcomersEnvironment({ keepCaches: true });
 
 try {
@@ -24,17 +26,20 @@ try {
   const rows = [];
   for (const version of versions) rows.push(await check(version, join(folder, version)));
 
-  console.log(`\nNode       backend's tests          ${exampleSteps} steps   hash of the parameters`);
-  for (const { node, passed, failed, hash, seconds } of rows) {
-    const tests = `${passed} passed, ${failed} failed`;
-    const time = hash ? `${seconds.toFixed(1)} s` : "failed";
-    console.log(`${node.padEnd(11)}${tests.padEnd(25)}${time.padEnd(11)}${hash ?? "none"}`);
+  console.log(`\nNode       backend's tests          backend     ${exampleSteps} steps   hash of the parameters`);
+  for (const { node, passed, failed, trained } of rows) {
+    trained.forEach(({ backend, hash, seconds }, index) => {
+      const row = index === 0 ? [node, `${passed} passed, ${failed} failed`] : ["", ""];
+      const time = hash ? `${seconds.toFixed(1)} s` : "failed";
+      console.log(`${row[0].padEnd(11)}${row[1].padEnd(25)}${backend.padEnd(12)}${time.padEnd(11)}${hash ?? "none"}`);
+    });
   }
-  const hashes = new Set(rows.map(({ hash }) => hash));
-  const ranToTheirEnd = !hashes.has(undefined) && rows.every((row) => row.passed > 0 && row.failed === 0);
-  const isGood = ranToTheirEnd && hashes.size === 1;
+  const hashes = backends.map((_, index) => new Set(rows.map(({ trained }) => trained[index].hash)));
+  const ranToTheirEnd =
+    !hashes.some((each) => each.has(undefined)) && rows.every((row) => row.passed > 0 && row.failed === 0);
+  const isGood = ranToTheirEnd && hashes.every((each) => each.size === 1);
   const fault = ranToTheirEnd ? "the hashes differ" : "a test or a run failed";
-  console.log(`\n${isGood ? `the same parameters on all ${rows.length}` : fault}`);
+  console.log(`\n${isGood ? `on each backend the same parameters on all ${rows.length}` : fault}`);
   process.exitCode = isGood ? 0 : 1;
 } catch (error) {
   process.exitCode = explain(error, "check:node-versions");
@@ -44,13 +49,14 @@ async function check(version, folder) {
   const program = await install(version, folder);
   const node = (await listenTo(program, ["--version"], { env })).lines[0] ?? version;
   const { passed, failed } = await runTests(program, node);
-  const { hash, seconds, lines } = await trainExample(
-    program,
-    [join(root, "packages", "ringmaster", "dist", "src", "cli.js")],
-    { runs: join(folder, "runs"), env },
-  );
-  console.log(`${node}: trained ${exampleSteps} steps: ${hash ?? lines.slice(-5).join("\n")}`);
-  return { node, passed, failed, hash, seconds };
+  const cli = join(root, "packages", "ringmaster", "dist", "src", "cli.js");
+  const trained = [];
+  for (const backend of backends) {
+    const { hash, seconds, lines } = await trainExample(program, [cli], { runs: join(folder, "runs"), env, backend });
+    console.log(`${node}: trained ${exampleSteps} steps on ${backend}: ${hash ?? lines.slice(-5).join("\n")}`);
+    trained.push({ backend, hash, seconds });
+  }
+  return { node, passed, failed, trained };
 }
 
 /** @returns the path of that version's program. */
@@ -68,11 +74,11 @@ async function install(version, folder) {
 async function runTests(program, node) {
   const tap = new TapOutput();
   let broken = 0;
-  const files = readdirSync(join(backend, "dist", "test")).filter((name) => name.endsWith(".test.js"));
+  const files = readdirSync(join(backendFolder, "dist", "test")).filter((name) => name.endsWith(".test.js"));
   for (const file of files) {
     const before = tap.counts;
     const { code, lines } = await listenTo(program, [join("dist", "test", file)], {
-      cwd: backend,
+      cwd: backendFolder,
       env,
       onLine: (line) => tap.read(line),
     });

@@ -1,7 +1,8 @@
 /**
  * `npm run check:packages`: what a user gets. Packs every package, looks through what is packed, and installs all of it into empty
  * folders outside the workspace: with the npm at hand, npm 10 and npm 11, install scripts allowed and not. In each the MNIST example is
- * trained for a few steps, which must end with the workspace's own parameters.
+ * trained for a few steps, first with what npm brings alone, on the portable backend, then on libtensorflow. Each must end with the
+ * parameters of the workspace itself.
  */
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -12,6 +13,7 @@ import { buildPackages, explain, installLibtensorflow, installPackages, SetupErr
 import { temporaryFolder } from "./temporary-folder.mjs";
 
 const env = newcomersEnvironment({ keepCaches: true });
+const backends = ["portable", "tensorflow"];
 const quiet = ["--no-audit", "--no-fund", "--no-progress"];
 
 try {
@@ -22,15 +24,21 @@ try {
   const { archives, faults } = await packAll(folder);
 
   const cli = join(root, "packages", "ringmaster", "dist", "src", "cli.js");
-  const own = await trainExample(process.execPath, [cli], { runs: join(folder, "runs"), env });
-  if (own.hash === undefined)
-    throw new SetupError("the workspace itself could not train the example; its output is above", { lines: own.lines });
-  console.log(`the workspace: ${exampleSteps} steps: ${own.hash}`);
+  const expected = {};
+  for (const backend of backends) {
+    const own = await trainExample(process.execPath, [cli], { runs: join(folder, "runs"), env, backend });
+    if (own.hash === undefined) {
+      const what = `the workspace itself could not train the example on ${backend}; its output is above`;
+      throw new SetupError(what, { lines: own.lines });
+    }
+    console.log(`the workspace: ${exampleSteps} steps on ${backend}: ${own.hash}`);
+    expected[backend] = own.hash;
+  }
 
   for (const npm of await npms(folder)) {
     for (const scripts of [true, false]) {
       const name = `npm ${npm.version}, install scripts ${scripts ? "allowed" : "ignored"}`;
-      const said = await tryOut(join(folder, `npm-${npm.version}-${scripts}`), npm, scripts, archives, own.hash);
+      const said = await tryOut(join(folder, `npm-${npm.version}-${scripts}`), npm, scripts, archives, expected);
       console.log(`${name}: ${said.good ?? `FAILED: ${said.fault}`}`);
       if (said.fault) faults.push(`${name}: ${said.fault}`);
     }
@@ -108,7 +116,7 @@ async function npms(folder) {
 }
 
 /** Installs the archives into an empty folder and trains there. @returns `{ good }` or `{ fault }`, in words. */
-async function tryOut(folder, { command, args }, scripts, archives, expectedHash) {
+async function tryOut(folder, { command, args }, scripts, archives, expected) {
   mkdirSync(folder);
   writeFileSync(join(folder, "package.json"), JSON.stringify({ private: true, type: "module" }));
   copyFileSync(exampleConfig, join(folder, "train.config.ts"));
@@ -124,12 +132,20 @@ async function tryOut(folder, { command, args }, scripts, archives, expectedHash
   if (placesOf("@tensorflow/tfjs").length !== 1)
     return { fault: `expected one @tensorflow/tfjs, found ${placesOf("@tensorflow/tfjs").join(", ") || "none"}` };
 
-  const setUp = await npm("exec", "--offline", "--", "ringmaster", "setup");
-  if (setUp.code !== 0) return { fault: `ringmaster setup: ${setUp.lines.join("\n")}` };
   const ringmaster = [...args, "exec", "--offline", "--", "ringmaster"];
-  const run = await trainExample(command, ringmaster, { config: "train.config.ts", runs: "runs", cwd: folder, env });
-  if (run.hash === undefined) return { fault: `training: ${run.lines.slice(-20).join("\n")}` };
-  if (run.hash !== expectedHash) return { fault: `expected the workspace's parameters, found ${run.hash}` };
-  const times = `installed in ${installed.seconds.toFixed(0)} s, trained in ${run.seconds.toFixed(0)} s`;
-  return { good: `${places.length - 1} packages ${times}: the same parameters` };
+  const took = [`installed in ${installed.seconds.toFixed(0)} s`];
+  for (const backend of backends) {
+    if (backend === "tensorflow") {
+      const setUp = await listenTo(command, [...ringmaster, "setup"], { cwd: folder, env });
+      if (setUp.code !== 0) return { fault: `ringmaster setup: ${setUp.lines.join("\n")}` };
+    }
+    const cache = backend === "portable" ? { RINGMASTER_CACHE: join(folder, "empty") } : {};
+    const where = { config: "train.config.ts", runs: "runs", cwd: folder, env: { ...env, ...cache } };
+    const run = await trainExample(command, ringmaster, { ...where, backend });
+    if (run.hash === undefined) return { fault: `training on ${backend}: ${run.lines.slice(-20).join("\n")}` };
+    if (run.hash !== expected[backend])
+      return { fault: `training on ${backend}: expected the workspace's parameters, found ${run.hash}` };
+    took.push(`trained on ${backend} in ${run.seconds.toFixed(0)} s`);
+  }
+  return { good: `${places.length - 1} packages ${took.join(", ")}: the same parameters` };
 }

@@ -13,7 +13,8 @@ import {
 } from "./harness/run-files.ts";
 
 /** An interrupted run is promised to be saved and gone by then: a bound on waiting, for a run that hangs would wait for ever. */
-const promisedMs = 5000;
+/** Far more than it takes: a process ends once the native call under way returns, which the heavy model's takes seconds for where the machine is busy. */
+const promisedMs = 30_000;
 const endless = ["--set", "epochs=1000000"];
 const firstStep = /step +1\//;
 

@@ -57,6 +57,13 @@ t.test("a small run of three epochs", async (t) => {
     t.same(bitsOf(await runs.train({ ranks: 3 }, "bfloat16-on-3", ...precision)), bitsOf(alone));
   });
 
+  t.test("compiled by XLA has other bits, the same in every world", async (t) => {
+    const compiler = set("compiler", "xla");
+    const alone = await runs.train({ ranks: 1 }, "xla", ...compiler);
+    t.not(checkpoint(alone, 15)["model.safetensors"], bits.at(-1)?.["model.safetensors"]);
+    t.same(bitsOf(await runs.train({ ranks: 3 }, "xla-on-3", ...compiler)), bitsOf(alone));
+  });
+
   const others: readonly [what: string, name: string, ...more: string[]][] = [
     ["of another seed", "seed", ...set("seed", 7)],
     ["with other seats", "seats", ...set("seats", 3)],

@@ -33,5 +33,10 @@ export async function startByHand(t: Test, config: string, options: ByHandOption
   };
 }
 
-export const startWorker = (t: Test, config: string, { url, token }: { url: string; token: string }): Launch =>
-  start(t, ["worker", config, "--join", url, "--threads", "1"], { env: { RINGMASTER_TOKEN: token } });
+export const startWorker = (
+  t: Test,
+  config: string,
+  { url, token }: { url: string; token: string },
+  ...more: string[]
+): Launch =>
+  start(t, ["worker", config, "--join", url, "--threads", "1", ...more], { env: { RINGMASTER_TOKEN: token } });

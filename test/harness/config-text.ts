@@ -1,5 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { exampleConfig } from "./run-files.ts";
 
 /** Expressions in place of those of a config that is right. */
 export interface ConfigParts {
@@ -20,7 +21,7 @@ export const configText = ({
   data = goodData,
   model = modelText("imageShape", "tf.layers.dense({ units: classes })"),
   more = "",
-}: ConfigParts = {}): string => `import { defineTraining, fashionMnist, mnist, sgd, syntheticImages, tf } from "ringmaster";
+}: ConfigParts = {}): string => `import { defineTraining, fashionMnist, functionModel, mnist, sgd, syntheticImages, tf } from "ringmaster";
 
 export default defineTraining({
   data: ${data},
@@ -31,6 +32,14 @@ export default defineTraining({
   model: ${model},
   ${more}
 });
+`;
+
+/** The example's config over MNIST's files in another folder. */
+export const exampleText = (example: string, mnistFolder: string): string =>
+  `import { mnist } from "ringmaster";
+import example from ${JSON.stringify(exampleConfig(example))};
+
+export default { ...example, data: mnist({ folder: ${JSON.stringify(mnistFolder)} }) };
 `;
 
 /** @returns the file's path. */
