@@ -39,6 +39,7 @@ const works: readonly Work[] = [
     of: ["MNIST with dropout"],
   },
   { what: "in bfloat16 on libtensorflow", args: set("precision", "bfloat16"), worlds: elsewhere, skip: needsBfloat16 },
+  { what: "in float16 on libtensorflow", args: set("precision", "float16"), worlds: elsewhere },
   { what: "in float32 on the portable backend", args: ["--backend", "portable"], worlds: elsewhere },
 ];
 

@@ -24,6 +24,10 @@ export function cpuFeatures(): readonly CpuFeature[] {
   }
 }
 
+/** Without these instructions TensorFlow has no fast kernel for half precision. */
+export const hasFloat16 = (features: readonly CpuFeature[] = cpuFeatures()): boolean =>
+  features.includes("amx_fp16") || features.includes("avx_ne_convert");
+
 /**
  * Without these instructions bfloat16 is emulated, at a fraction of float32's speed.
  * @throws BackendError PRECISION_UNSUPPORTED

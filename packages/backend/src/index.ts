@@ -10,7 +10,7 @@ export type {
   ProgramCall,
   RandomKey,
 } from "./compute-backend.ts";
-export { type CpuFeature, cpuFeatures } from "./cpu-features.ts";
+export { type CpuFeature, cpuFeatures, hasFloat16 } from "./cpu-features.ts";
 export { type NumericsFingerprint, numericsFingerprint } from "./fingerprint.ts";
 export { isInProgram, keyedNormal, keyedUniform } from "./keyed-random.ts";
 export {

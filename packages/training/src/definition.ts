@@ -38,8 +38,8 @@ export interface TrainingOptions {
   /** `strict` refuses ranks whose numerics fingerprints differ. Default "any". */
   readonly numerics?: "any" | "strict";
   /**
-   * Of the convolutions and products of matrices of a training step, where the device has it; all else stays float32. With "float16" the loss is scaled, and a
-   * step whose gradients overflow is left out. Default "float32".
+   * Of the convolutions and products of matrices of a training step; all else stays float32. "bfloat16" is refused where the device does not have it; "float16" is
+   * emulated on such CPUs, without gain. With "float16" the loss is scaled, and a step whose gradients overflow is left out. Default "float32".
    */
   readonly precision?: "float32" | "bfloat16" | "float16";
   /**

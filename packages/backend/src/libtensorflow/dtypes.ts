@@ -7,6 +7,7 @@ export const dataTypes = {
   complex64: 8,
   int64: 9,
   bool: 10,
+  half: 19,
   resource: 20,
   uint64: 23,
 } as const;

@@ -10,6 +10,7 @@ import { dims, setAttribute } from "../libtensorflow/attributes.ts";
 import type { Binding, Trace, TracedOp } from "../libtensorflow/binding.ts";
 import type { CApi, GraphOutput, Pointer } from "../libtensorflow/c-api.ts";
 import { addOperands } from "../libtensorflow/shape-graph.ts";
+import { halfOperands } from "./half-operands.ts";
 import { planStages, type Stage } from "./stage-plan.ts";
 
 export interface CapturedFunction {
@@ -42,6 +43,8 @@ export interface CallOptions {
   /** A serialised ConfigProto. */
   readonly config: Uint8Array;
   readonly compiler: Compiler;
+  /** See `half-operands.ts`. */
+  readonly roundsOperands: boolean;
 }
 
 interface StageFunction {
@@ -91,7 +94,7 @@ export function buildFunction(
   const stages = planStages({ ops: trace.ops, fed: result.inputs, results: resultIds, isRepeated });
   const functions = stages.map((stage, index): StageFunction => {
     const name = `captured_${functionCount++}`;
-    defineFunction(c, context, binding, trace, stage, name);
+    defineFunction(c, context, binding, trace, stage, name, options.roundsOperands);
     return { name, stage, results: result.stages[index] ?? [] };
   });
   return {
@@ -141,6 +144,7 @@ function defineFunction(
   trace: Trace,
   stage: Stage<TracedOp>,
   name: string,
+  roundsOperands: boolean,
 ): void {
   if (stage.outputs.length === 0) return;
   const graph = c.TF_NewGraph();
@@ -187,10 +191,13 @@ function defineFunction(
     values.set(id, input);
     return input;
   });
+  const asRead = roundsOperands
+    ? halfOperands(c, operation)
+    : (_op: string, operands: readonly GraphOutput[]) => operands;
   /** By the id of the gradient that both read. */
   const filterGradients = new Map<number | undefined, Pointer>();
   for (const op of filterGradientsFirst(stage.ops)) {
-    const operands = op.inputs.map(outputOf);
+    const operands = asRead(op.name, op.inputs.map(outputOf));
     const before = op.name === inputGradient ? filterGradients.get(op.inputs[2]) : undefined;
     const oper = operation(op.name, (description) => {
       for (const attribute of op.attributes) setAttribute(c, "graph", description, attribute);

@@ -4,6 +4,7 @@ import * as tf from "@tensorflow/tfjs";
 import { NodeJSKernelBackend } from "#tfjs-node-kernels";
 import { BackendError } from "../backend-error.ts";
 import type { ComputeBackend, Device, Precision } from "../compute-backend.ts";
+import { hasFloat16 } from "../cpu-features.ts";
 import { createBinding } from "../libtensorflow/binding.ts";
 import type { CApi, Pointer } from "../libtensorflow/c-api.ts";
 import type { ChosenDevice } from "../libtensorflow/choose-device.ts";
@@ -31,7 +32,13 @@ export async function openTensorflowBackend(preference: DevicePreference): Promi
   registerGradients();
   await tf.setBackend("tensorflow");
   await tf.ready();
-  const host: Host = { c, context, binding, internals: backend as unknown as BackendInternals };
+  const host: Host = {
+    c,
+    context,
+    binding,
+    internals: backend as unknown as BackendInternals,
+    emulatesFloat16: device.kind === "cpu" && !hasFloat16(),
+  };
   /** Precisions that the device is known to have. */
   const had = new Set<Precision>(["float32"]);
   return {

@@ -29,6 +29,8 @@ export interface Host {
   readonly context: Pointer;
   readonly binding: Binding;
   readonly internals: BackendInternals;
+  /** Whether float16 is made of rounded operands: `half-operands.ts`. */
+  readonly emulatesFloat16: boolean;
 }
 
 /** A feed as tfjs sees it: a tensor over the shared memory, fed without a copy. */
@@ -160,8 +162,11 @@ export function prepareProgram(host: Host, program: Program): PreparedProgram {
         if (trace.readBy !== undefined) return;
         const inputs = [...fed.map(({ id }) => id), ...draws.feeds];
         const stages = program.stages ?? [outputs.map((_, index) => index)];
-        const config = callConfig(program.precision ?? "float32");
-        captured = buildFunction(c, context, binding, trace, { inputs, outputs, stages }, { config, compiler });
+        const { precision = "float32" } = program;
+        const roundsOperands = precision === "float16" && host.emulatesFloat16;
+        const config = callConfig(roundsOperands ? "float32" : precision);
+        const options = { config, compiler, roundsOperands };
+        captured = buildFunction(c, context, binding, trace, { inputs, outputs, stages }, options);
       });
     } catch (error) {
       if (error instanceof ValueNeeded) return;

@@ -1,10 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { fileURLToPath } from "node:url";
-import { type BackendOptions, settleBackend } from "@ringmaster/backend";
+import { settleBackend } from "@ringmaster/backend";
 import { listenForShutdown, superviseLocal } from "@ringmaster/launch";
 import { loadDefinition } from "@ringmaster/training";
 import type { Command } from "commander";
 import { leadRun } from "../run/lead-run.ts";
+import { notesOf, type Wanted } from "../run/work.ts";
 import { sayOnStderr } from "../say-on-stderr.ts";
 import {
   addRunOptions,
@@ -80,7 +81,7 @@ export interface LaunchLocalOptions {
   readonly ranks: number;
   readonly threads: number;
   /** What config and command line come to: workers are not told of `--set`. */
-  readonly computeOn: BackendOptions;
+  readonly computeOn: Wanted;
 }
 
 /** Starts a coordinator and `ranks` workers on this machine and supervises them. @throws BackendError where nothing could train, before that. */
@@ -91,9 +92,9 @@ export async function launchLocal({
   threads,
   computeOn,
 }: LaunchLocalOptions): Promise<number> {
-  const { backend, reason } = settleBackend(computeOn);
+  const settled = settleBackend(computeOn);
   // The workers say it too, but in the log. Which GPU a rank takes only they know.
-  if (backend === "portable") sayOnStderr(reason);
+  if (settled.deviceName.kind === "cpu") for (const note of notesOf(settled, computeOn.precision)) sayOnStderr(note);
   return superviseLocal({
     program: [process.execPath, ...forwardedFlags(), cliFile],
     coordinatorArgs: [...coordinatorArgs, "--host", "127.0.0.1", "--port", "0"],

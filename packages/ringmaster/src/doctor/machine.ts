@@ -1,7 +1,7 @@
 /** The machine as such: Node.js, the processor, memory, and pip, which set-up needs. */
 import { spawnSync } from "node:child_process";
 import { availableParallelism, cpus, freemem, totalmem } from "node:os";
-import { type CpuFeature, cpuFeatures } from "@ringmaster/backend";
+import { type CpuFeature, cpuFeatures, hasFloat16 } from "@ringmaster/backend";
 import { formatBytes } from "@ringmaster/telemetry";
 import type { Finding } from "./finding.ts";
 
@@ -26,10 +26,12 @@ export function processor(): Finding {
 
 function precisions(features: readonly CpuFeature[]): string {
   const hasBfloat16 = features.includes("avx512_bf16") || features.includes("amx_bf16");
-  const hasFloat16 = features.includes("amx_fp16") || features.includes("avx_ne_convert");
-  const had = ["float32", ...(hasBfloat16 ? ["bfloat16"] : []), ...(hasFloat16 ? ["float16"] : [])];
-  const needs = hasBfloat16 ? "" : " (bfloat16 needs avx512_bf16 or amx_bf16)";
-  return `${had.join(" and ")}${needs}`;
+  const had = ["float32", ...(hasBfloat16 ? ["bfloat16"] : []), ...(hasFloat16(features) ? ["float16"] : [])];
+  const lacks = [
+    ...(hasBfloat16 ? [] : ["bfloat16 needs avx512_bf16 or amx_bf16"]),
+    ...(hasFloat16(features) ? [] : ["float16 is emulated by rounding, without gain"]),
+  ];
+  return `${had.join(" and ")}${lacks.length > 0 ? ` (${lacks.join("; ")})` : ""}`;
 }
 
 export const memory = (): Finding => ({

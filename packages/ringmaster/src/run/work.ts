@@ -2,9 +2,11 @@
 import {
   type BackendOptions,
   type Device,
+  hasFloat16,
   loadBackend,
   type NumericsFingerprint,
   openBackend,
+  type Precision,
   type SettledBackend,
   settleBackend,
 } from "@ringmaster/backend";
@@ -25,15 +27,26 @@ export interface OpenedDevice {
  * @param say is told why it is what it is
  * @throws BackendError LIBTENSORFLOW_MISSING, LIBTENSORFLOW_DAMAGED, DEVICE_UNAVAILABLE
  */
-export async function openDevice(wanted: BackendOptions, say: (line: string) => void): Promise<OpenedDevice> {
+export async function openDevice(wanted: Wanted, say: (line: string) => void): Promise<OpenedDevice> {
   const computeOn = settleBackend(wanted);
-  const { deviceName, backend, reason } = computeOn;
-  const isUsual = backend === "tensorflow" && deviceName.kind === "cpu";
-  if (!isUsual) say(`${deviceName.kind === "gpu" ? `${deviceName.name}: ` : ""}${reason}`);
+  const { deviceName } = computeOn;
+  for (const note of notesOf(computeOn, wanted.precision)) say(note);
   const fingerprint = await loadBackend(computeOn);
   // A GPU that TensorFlow does not see is better known before a run has its folder. On the CPU a context here would only take memory.
   if (deviceName.kind === "gpu") await openBackend(computeOn);
   return { device: deviceName, fingerprint, computeOn };
+}
+
+export type Wanted = BackendOptions & { readonly precision?: Precision };
+
+/** What a user would not expect of what trains. */
+export function notesOf({ backend, deviceName, reason }: SettledBackend, precision: Precision = "float32"): string[] {
+  if (deviceName.kind === "gpu") return [`${deviceName.name}: ${reason}`];
+  if (backend === "portable") return [reason];
+  const isEmulated = precision === "float16" && !hasFloat16();
+  const emulated =
+    "float16 is emulated on this CPU: operands of convolutions and products are rounded to it, which is no faster than float32";
+  return isEmulated ? [emulated] : [];
 }
 
 export interface WorkOptions {
