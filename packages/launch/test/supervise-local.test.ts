@@ -15,8 +15,8 @@ const keep = setInterval(() => {}, 1000);
 if (role === "coordinator") {
   process.send({ type: "listening", url: "ws://127.0.0.1:1", logFile: "log" });
   process.on("message", (message) => { if (message.type === "stop" && how !== "deaf") process.exit(130); });
-  if (how === "done") setTimeout(() => process.exit(0), 300);
-  if (how === "fails") setTimeout(() => process.exit(1), 300);
+  if (how === "done") setTimeout(() => process.exit(0), 1500);
+  if (how === "fails") setTimeout(() => process.exit(1), 1500);
 } else {
   console.log("hello from " + process.env.SECRET);
   console.log("pid " + process.pid);

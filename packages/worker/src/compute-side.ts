@@ -68,6 +68,9 @@ export interface ComputeSide {
   close(): Promise<void>;
 }
 
+/** A thread that waits at the barrier for one that failed never ends its preparation; ending it there is safe. */
+const longestPreparationMs = 30_000;
+
 /**
  * Starts the compute threads and returns when every shape is prepared and the state is in place.
  * @throws WorkerError with a thread's own code, or COMPUTE_THREAD_ENDED.
@@ -80,6 +83,12 @@ export async function startComputeSide(options: ComputeOptions): Promise<Compute
   let folded = 0;
   let isOpen = false;
   let closing = false;
+  const preparing = new Set(timing.keys());
+  let onPrepared: () => void = () => {};
+  const prepared = (thread: number) => {
+    preparing.delete(thread);
+    if (preparing.size === 0) onPrepared();
+  };
   const built = collector<Extract<ComputeReport, { type: "built" }>>(threads);
   const ready = collector<Extract<ComputeReport, { type: "ready" }>>(threads);
 
@@ -92,10 +101,13 @@ export async function startComputeSide(options: ComputeOptions): Promise<Compute
   const hear = (thread: number, report: ComputeReport) => {
     switch (report.type) {
       case "built":
+        prepared(thread);
         return built.add(thread, report);
       case "ready":
+        prepared(thread);
         return ready.add(thread, report);
       case "failed":
+        prepared(thread);
         return fail(new WorkerError(report.code, report.message));
       case "updated":
         optimizerMs += report.optimizerMs;
@@ -129,13 +141,22 @@ export async function startComputeSide(options: ComputeOptions): Promise<Compute
     worker.on("error", (error) =>
       fail(new WorkerError("COMPUTE_THREAD_ENDED", `compute thread ${thread}: ${String(error)}`)),
     );
-    worker.on("exit", (code) =>
-      fail(new WorkerError("COMPUTE_THREAD_ENDED", `compute thread ${thread} ended with code ${code}`)),
-    );
+    worker.on("exit", (code) => {
+      prepared(thread);
+      fail(new WorkerError("COMPUTE_THREAD_ENDED", `compute thread ${thread} ended with code ${code}`));
+    });
     return worker;
   });
   const close = async () => {
     closing = true;
+    // A thread that is ended while it loads a library or builds a function takes the process with it: its calls into V8 fail, which koffi does not survive.
+    if (preparing.size > 0) {
+      const { promise, resolve } = promiseParts<void>();
+      onPrepared = resolve;
+      const timer = setTimeout(resolve, longestPreparationMs);
+      await promise;
+      clearTimeout(timer);
+    }
     await Promise.all(workers.map((worker) => worker.terminate()));
   };
 
@@ -164,6 +185,7 @@ export async function startComputeSide(options: ComputeOptions): Promise<Compute
     const memory = createMemory(map);
     const tensors = stateTensors(memory, map, layout, config.optimizer);
     options.restore?.(tensors);
+    for (const thread of timing.keys()) preparing.add(thread);
     for (const worker of workers)
       worker.postMessage({ type: "useMemory", memory, map, initialise: !options.restore } satisfies ComputeCommand);
     const [firstReady] = await ready.all;
