@@ -126,9 +126,10 @@ class LocalSupervisor {
     worker.once("error", (error) => onNotice(`worker ${index} could not be started: ${error.message}`));
   }
 
-  /** A worker that dies while it trains is the coordinator's to notice; one that cannot even join is ours. */
+  /** A worker that dies while it trains is the coordinator's to notice; one that cannot even join is ours. One that ends after it says nothing. */
   #workerEnded(index: number, code: number | null): void {
-    if (code === 0 || this.#failure !== undefined) return;
+    const isAfterwards = this.#coordinator !== undefined && !isRunning(this.#coordinator);
+    if (code === 0 || this.#failure !== undefined || isAfterwards) return;
     this.#failure = code ?? 1;
     this.#later(noticeMs, () => {
       tell(this.#coordinator, `worker ${index} ended with ${code === null ? "a signal" : `exit code ${code}`}`);
