@@ -17,10 +17,12 @@ if (role === "coordinator") {
   process.on("message", (message) => { if (message.type === "stop" && how !== "deaf") process.exit(130); });
   if (how === "done") setTimeout(() => process.exit(0), 1500);
   if (how === "fails") setTimeout(() => process.exit(1), 1500);
+  if (how === "killed") setTimeout(() => process.kill(process.pid, "SIGKILL"), 1500);
 } else {
   console.log("hello from " + process.env.SECRET);
   console.log("pid " + process.pid);
   if (how === "broken") process.exit(2);
+  if (how === "obedient") process.on("message", () => process.exit(143));
 }
 `;
 
@@ -67,6 +69,13 @@ t.test("a launch ends with the coordinator's exit code and leaves no worker behi
     t.equal(played.pids.length, 2, "both workers said their pid");
     t.notOk(played.pids.some(isAlive), "none is alive");
   }
+});
+
+t.test("a coordinator that is killed fails the launch, however its workers end when they hear of it", async (t) => {
+  const { code, lines, pids } = await play("killed", "obedient", 2);
+  t.equal(code, 1);
+  t.match(lines.at(-1), /ended by SIGKILL/);
+  t.notOk(pids.some(isAlive));
 });
 
 t.test("workers' lines are relayed with their number, and secrets travel in the environment", async (t) => {
