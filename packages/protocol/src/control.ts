@@ -12,6 +12,7 @@ import {
   workerMessageTypes,
 } from "./messages.ts";
 import { checkOutline } from "./msgpack-outline.ts";
+import { type PeerState, peerStateSchema } from "./peer-messages.ts";
 import { ProtocolError } from "./protocol-error.ts";
 
 // Whole numbers beyond 32 bits are sent as float64; a foreign encoder may send uint64, which must not become a bigint.
@@ -25,7 +26,7 @@ const namedIssues = 3;
  * One msgpack map, in a buffer of its own. Negative zero is sent as zero.
  * @throws ProtocolError MESSAGE_TOO_LARGE
  */
-export function encodeControl(message: WorkerMessage | CoordinatorMessage): Uint8Array {
+export function encodeControl(message: WorkerMessage | CoordinatorMessage | PeerState): Uint8Array {
   const packed = packr.pack(message);
   if (packed.length > maxControlBytes) throw tooLarge(packed.length, message.type);
   return new Uint8Array(packed);
@@ -45,6 +46,14 @@ export function parseWorkerMessage(bytes: Uint8Array): WorkerMessage {
  */
 export function parseCoordinatorMessage(bytes: Uint8Array): CoordinatorMessage {
   return validate(coordinatorMessageSchema, coordinatorMessageTypes, decode(bytes));
+}
+
+/**
+ * What a rank makes of a peer's first message over a state link.
+ * @throws ProtocolError, and nothing else, whatever the bytes
+ */
+export function parsePeerState(bytes: Uint8Array): PeerState {
+  return validate(peerStateSchema, ["PeerState"], decode(bytes));
 }
 
 function decode(bytes: Uint8Array): unknown {

@@ -51,6 +51,8 @@ export function textLike(pattern: RegExp, maxChars: number, description: string)
 export const label = () => text(0, maxLabelChars);
 export const host = () => textLike(/^[!-~]+$/, maxHostChars, `a host of 1 to ${maxHostChars} printable characters`);
 export const hash = () => textLike(/^[0-9a-f]{64}$/, 64, "a hash of 64 lower-case hex digits");
+/** See state-id.ts. */
+export const stateId = () => textLike(/^[0-9a-f]{16}$/, 16, "a state's id of 16 lower-case hex digits");
 export const workerId = () => z.uuid(expecting("a UUID"));
 export const uint32 = () => integer(0, maxUint32);
 /** A count; exact up to 2^53 - 1. */

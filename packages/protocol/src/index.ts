@@ -13,15 +13,20 @@ export {
   writeStateHeader,
 } from "./bulk.ts";
 export type { Millis } from "./clock.ts";
-export { encodeControl, parseCoordinatorMessage, parseWorkerMessage } from "./control.ts";
+export { encodeControl, parseCoordinatorMessage, parsePeerState, parseWorkerMessage } from "./control.ts";
 export type {
   CoordinatorAbort,
-  CoordinatorBegin,
+  CoordinatorFetch,
   CoordinatorFinish,
   CoordinatorHeartbeat,
+  CoordinatorKept,
+  CoordinatorLoad,
   CoordinatorPlan,
+  CoordinatorProceed,
+  CoordinatorRegroup,
   CoordinatorSaved,
   CoordinatorStart,
+  CoordinatorWelcome,
 } from "./coordinator-messages.ts";
 export { describeIssues, expecting, quote, shorten } from "./explain.ts";
 export {
@@ -53,9 +58,11 @@ export {
   type WorkerMessage,
   workerMessageSchema,
 } from "./messages.ts";
+export type { PeerState, PlanEffect } from "./peer-messages.ts";
 export { ProtocolError, type ProtocolErrorCode } from "./protocol-error.ts";
 export { type OptimizerConfig, type RunConfig, runConfigSchema } from "./run-config.ts";
 export { type EvaluationRecord, type RunProgress, runProgressSchema } from "./run-progress.ts";
+export { nextStateId, seedStateId } from "./state-id.ts";
 export type {
   WorkerBye,
   WorkerDone,
@@ -64,7 +71,11 @@ export type {
   WorkerHeartbeat,
   WorkerHeld,
   WorkerHello,
+  WorkerLeaving,
+  WorkerLinkLost,
   WorkerReady,
+  WorkerRegrouped,
+  WorkerStanding,
   WorkerState,
   WorkerStateHash,
 } from "./worker-messages.ts";

@@ -2,8 +2,8 @@
  * Every bound on what may cross a socket, in one place.
  *
  * They serve two ends: a hostile or broken peer can make a receiver hold only so much, and whatever a run legitimately needs fits. The largest
- * legitimate control messages are a confusion matrix of 1,000 x 1,000 classes (5 MB as uint32) and a start that carries 65,536 evaluations
- * (at most 101 bytes each, 6.6 MB) and 1,024 peers (0.4 MB).
+ * legitimate control messages are a confusion matrix of 1,000 x 1,000 classes (5 MB as uint32) and a progress of 65,536 evaluations (at most
+ * 101 bytes each, 6.6 MB).
  */
 
 /** Version of everything in this package; both ends of a link must have the same. */
@@ -27,11 +27,11 @@ export const maxStateBytes = 2 ** 36;
 
 /** Maps and arrays inside each other; the deepest legitimate message has 5. */
 export const maxControlDepth = 16;
-/** Maps and arrays in all: 65,536 evaluations, 1,024 peers, and room. */
+/** Maps and arrays in all: 65,536 evaluations, and room. */
 export const maxControlContainers = 2 ** 17;
 /** Values in all, keys included. */
 export const maxControlValues = 2 ** 21;
-/** Entries of one map; the largest legitimate map has 18. */
+/** Entries of one map; the largest legitimate map has 19. */
 export const maxMapEntries = 64;
 
 // Lists, in items.

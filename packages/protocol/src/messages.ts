@@ -7,6 +7,9 @@ import * as worker from "./worker-messages.ts";
 export const workerMessageSchema = z.discriminatedUnion("type", [
   worker.workerHelloSchema,
   worker.workerReadySchema,
+  worker.workerRegroupedSchema,
+  worker.workerLinkLostSchema,
+  worker.workerLeavingSchema,
   worker.workerHeldSchema,
   worker.workerEvaluatedSchema,
   worker.workerStateHashSchema,
@@ -21,10 +24,15 @@ export type WorkerMessage = z.infer<typeof workerMessageSchema>;
 
 /** Coordinator to worker. */
 export const coordinatorMessageSchema = z.discriminatedUnion("type", [
+  coordinator.coordinatorWelcomeSchema,
   coordinator.coordinatorStartSchema,
-  coordinator.coordinatorBeginSchema,
+  coordinator.coordinatorRegroupSchema,
+  coordinator.coordinatorFetchSchema,
+  coordinator.coordinatorLoadSchema,
+  coordinator.coordinatorProceedSchema,
   coordinator.coordinatorPlanSchema,
   coordinator.coordinatorSavedSchema,
+  coordinator.coordinatorKeptSchema,
   coordinator.coordinatorFinishSchema,
   coordinator.coordinatorAbortSchema,
   coordinator.coordinatorHeartbeatSchema,

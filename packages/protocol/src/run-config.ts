@@ -72,10 +72,16 @@ export const runConfigSchema = record({
   segmentBytes: integer(segmentAlignBytes, maxSegmentBytes, segmentAlignBytes),
   /** `count` samples (0: no validation), shared out in blocks of `blockSize`. */
   validation: record({ count: count(), blockSize: integer(1, maxValidationBlock) }),
-  /** `everySteps` null: none is due by steps. `keep`: how many of the newest stay. */
-  checkpoint: record({ everySteps: integer(1, maxUint32).nullable(), keep: count(1) }),
+  /** `everySteps` null: none is due by steps; `everyMinutes` null: none by the clock. `keep`: how many of the newest stay, beside the best. */
+  checkpoint: record({
+    everySteps: integer(1, maxUint32).nullable(),
+    everyMinutes: aboveZero().nullable(),
+    keep: count(1),
+  }),
   /** Ranks compare their state's hash every so many steps. */
   hashEverySteps: integer(1, maxUint32),
+  /** What a gradient or a loss that is not finite does, in float16 at the smallest loss scale: end the run, or leave out the step's update (10 in a row end the run). */
+  onNotFinite: oneOf("stop", "skip"),
   /** `strict` refuses a world whose ranks have different numerics fingerprints. */
   numerics: oneOf("any", "strict"),
   /** What a rank computes on unless its own command line says otherwise. */

@@ -33,6 +33,8 @@ export const runProgressSchema = record({
   evaluations: list(evaluationSchema, 0, maxEvaluations),
   /** The best validation so far. */
   best: record({ step: uint32(), accuracy: fraction("included") }).nullable(),
+  /** Steps just done whose updates were left out, one after another, because a loss or gradient was not finite (`onNotFinite: "skip"`). */
+  skippedInRow: uint32(),
 });
 
 export type RunProgress = z.infer<typeof runProgressSchema>;

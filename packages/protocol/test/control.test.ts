@@ -8,15 +8,15 @@ import {
   maxControlBytes,
   maxEvaluations,
   parseCoordinatorMessage,
+  parsePeerState,
   parseWorkerMessage,
   type RunProgress,
   type WorkerMessage,
 } from "../src/index.ts";
-import { anyMessage, coordinatorMessages, workerMessages } from "./fixtures/arbitraries.ts";
-import { config, hello, progress } from "./fixtures/examples.ts";
+import { anyMessage, peerState as anyPeerState, coordinatorMessages, workerMessages } from "./fixtures/arbitraries.ts";
+import { config, hello, peerState, progress } from "./fixtures/examples.ts";
+import { type Claimed, parserOf, parsers } from "./fixtures/parsers.ts";
 import { refusal } from "./fixtures/refusal.ts";
-
-const parsers = { parseWorkerMessage, parseCoordinatorMessage };
 
 t.test("every message comes out as it went in", async (t) => {
   for (const [type, arbitrary] of Object.entries<fc.Arbitrary<WorkerMessage>>(workerMessages)) {
@@ -35,6 +35,11 @@ t.test("every message comes out as it went in", async (t) => {
     );
     t.pass(type);
   }
+  fc.assert(
+    fc.property(anyPeerState, (message) => assert.deepStrictEqual(parsePeerState(encodeControl(message)), message)),
+    { numRuns: 60 },
+  );
+  t.pass("PeerState");
 });
 
 t.test("a message is one plain msgpack map that any decoder reads, and never looks like bulk", async (t) => {
@@ -51,13 +56,18 @@ t.test("a message is one plain msgpack map that any decoder reads, and never loo
 });
 
 t.test("a message from the other direction is unknown", async (t) => {
-  t.match(
-    refusal(() => parseCoordinatorMessage(encodeControl(hello))),
-    {
-      code: "MESSAGE_UNKNOWN",
-      message: /type out of CoordinatorStart, .*, found "WorkerHello"/,
-    },
-  );
+  const cases = [
+    [parseCoordinatorMessage, hello, /type out of CoordinatorWelcome, .*, found "WorkerHello"/],
+    [parsePeerState, hello, /type out of PeerState, found "WorkerHello"/],
+    [parseWorkerMessage, peerState, /type out of WorkerHello, .*, found "PeerState"/],
+    [parseCoordinatorMessage, peerState, /type out of CoordinatorWelcome, .*, found "PeerState"/],
+  ] as const;
+  for (const [parse, message, expected] of cases) {
+    t.match(
+      refusal(() => parse(encodeControl(message))),
+      { code: "MESSAGE_UNKNOWN", message: expected },
+    );
+  }
 });
 
 t.test("an unknown type is named, shortened and in one line", async (t) => {
@@ -73,17 +83,19 @@ t.test("an unknown type is named, shortened and in one line", async (t) => {
 });
 
 t.test("an invalid field is named with what was expected and what was found", async (t) => {
-  const start = {
-    type: "CoordinatorStart",
-    generation: 1,
-    rank: 0,
-    seating: [0, 0, 1, 1],
-    peers: [],
-    config,
-    source: { kind: "seed" },
+  const held = { generation: 0, step: 12, stateId: peerState.stateId };
+  const load = { type: "CoordinatorLoad", ...held, source: { kind: "seed" } };
+  const state = {
+    type: "WorkerState",
+    ...held,
+    stateHash: hello.configHash,
+    totalBytes: 4,
+    progress,
+    pauseMs: 0,
   };
   const { pid: _, ...withoutPid } = hello;
-  const cases: [name: string, message: object, expected: string][] = [
+  const { progress: __, ...withoutProgress } = peerState;
+  const cases: [name: string, message: Claimed, expected: string][] = [
     ["version", { ...hello, protocol: 2 }, "WorkerHello: protocol: expected 1, found 2"],
     [
       "hash",
@@ -102,34 +114,22 @@ t.test("an invalid field is named with what was expected and what was found", as
     ["stranger", { ...hello, admin: true }, "WorkerHello: the whole: expected only type, protocol, workerId"],
     [
       "text",
-      { type: "WorkerFailed", generation: 0, code: "X", message: "x".repeat(2001) },
+      { type: "WorkerFailed", concerns: "run", code: "X", message: "x".repeat(2001) },
       "message: expected text of 0 to 2000 characters",
     ],
     [
       "progress",
-      {
-        type: "WorkerState",
-        generation: 0,
-        step: 12,
-        totalBytes: 4,
-        progress: { ...progress, epochSums: { ...progress.epochSums, loss: Number.NaN } },
-      },
+      { ...state, progress: { ...progress, epochSums: { ...progress.epochSums, loss: Number.NaN } } },
       "progress.epochSums.loss: expected a finite number, found NaN",
     ],
     [
       "evaluation",
-      {
-        type: "WorkerState",
-        generation: 0,
-        step: 12,
-        totalBytes: 4,
-        progress: { ...progress, evaluations: [...progress.evaluations, { step: 1 }] },
-      },
+      { ...state, progress: { ...progress, evaluations: [...progress.evaluations, { step: 1 }] } },
       "progress.evaluations[1].epoch: expected a whole number of at least 0, found nothing",
     ],
     [
       "state size",
-      { type: "WorkerState", generation: 0, step: 12, totalBytes: 2 ** 36 + 1, progress },
+      { ...state, totalBytes: 2 ** 36 + 1 },
       "totalBytes: expected a whole number from 0 to 68719476736, found 68719476737",
     ],
     [
@@ -152,28 +152,52 @@ t.test("an invalid field is named with what was expected and what was found", as
       },
       "evaluation.confusion[2]: expected a whole number from 0 to 4294967295, found -1",
     ],
-    ["seating", { ...start, seating: [0] }, "seating: expected a rank for each of the config's 4 seats, found 1"],
-    [
-      "seats",
-      { ...start, seating: Array.from({ length: 1025 }, () => 0) },
-      "seating: expected a list of 1 to 1024 items, found a list of 1025 items",
-    ],
     [
       "config",
-      { ...start, config: { ...config, seed: -1 } },
+      { type: "CoordinatorStart", config: { ...config, seed: -1 } },
       "config.seed: expected a whole number from 0 to 4294967295, found -1",
     ],
-    ["source", { ...start, source: { kind: "peer" } }, 'source.kind: expected "seed" or "state", found "peer"'],
+    ["source", { ...load, source: { kind: "peer" } }, 'source.kind: expected "seed" or "checkpoint", found "peer"'],
+    [
+      "a checkpoint without its progress",
+      { ...load, source: { kind: "checkpoint", totalBytes: 4 } },
+      "source.progress: expected an object with step, ",
+    ],
     [
       "plan",
-      { type: "CoordinatorPlan", generation: 1, planId: 0, change: "explode" },
+      { type: "CoordinatorPlan", planId: 1, change: "explode" },
       'change: expected "stop" or "checkpoint", found "explode"',
+    ],
+    [
+      "phase",
+      { ...hello, standing: { ...hello.standing, phase: "ready" } },
+      'standing.phase: expected "unprepared" or "spare" or "regrouping" or "stepping" or "done", found "ready"',
+    ],
+    [
+      "concerns",
+      { type: "WorkerFailed", concerns: "me", code: "X", message: "" },
+      'concerns: expected "run" or "worker", found "me"',
+    ],
+    [
+      "state id",
+      { type: "WorkerRegrouped", generation: 1, step: -1, stateId: "" },
+      'stateId: expected a state\'s id of 16 lower-case hex digits, found ""',
+    ],
+    ["lost peer", { type: "WorkerLinkLost", generation: 1, peer: 3, message: "" }, "peer: expected a UUID, found 3"],
+    [
+      "member",
+      { type: "CoordinatorRegroup", generation: 1, members: [hello.workerId, "me"] },
+      'members[1]: expected a UUID, found "me"',
+    ],
+    ["peer's progress", withoutProgress, "PeerState: progress: expected an object with step, "],
+    [
+      "peer's effect",
+      { ...peerState, effect: { ...peerState.effect, change: "leave" } },
+      'PeerState: effect.change: expected "stop" or "checkpoint", found "leave"',
     ],
   ];
   for (const [name, message, expected] of cases) {
-    const parse =
-      "type" in message && String(message.type).startsWith("Worker") ? parseWorkerMessage : parseCoordinatorMessage;
-    const found = refusal(() => parse(pack(message)));
+    const found = refusal(() => parserOf(message.type)(pack(message)));
     t.equal(found.code, "MESSAGE_INVALID", name);
     t.ok(found.message.includes(expected), `${name}: ${found.message}`);
   }
@@ -192,7 +216,8 @@ t.test("a diverging run can say that its loss is no number", async (t) => {
       type: "WorkerHeld",
       generation: 1,
       step: 9,
-      tail: { loss, correct: 0, samples: 64, plan: 0, overflowed: 0 },
+      stateId: "f".repeat(16),
+      tail: { loss, correct: 0, samples: 64, plan: 0, overflowed: 0, receipt: [0, 1, 2, 3] },
       timing: { dataMs: 0, computeMs: 0, communicationMs: 0, optimizerMs: 0 },
       memoryBytes: 0,
     };
@@ -206,7 +231,7 @@ t.test("a message cut at any byte is cut short, one byte more is malformed", asy
       const bytes = encodeControl(message);
       const cut = bytes.subarray(0, random % bytes.length);
       const longer = Uint8Array.from([...bytes, random % 256]);
-      for (const parse of Object.values(parsers)) {
+      for (const parse of parsers) {
         assert.equal(refusal(() => parse(cut)).code, "MESSAGE_CUT_SHORT");
         assert.equal(refusal(() => parse(longer)).code, "MESSAGE_MALFORMED");
       }
@@ -235,7 +260,7 @@ t.test("no bytes make the parsers throw anything but a ProtocolError", async (t)
     .map((bytes) => Uint8Array.from([0xde, 0, 2, 0xa1, 0x61, ...bytes]));
   fc.assert(
     fc.property(fc.oneof(fc.uint8Array({ maxLength: 300 }), damaged, anyValue, headers), (bytes) => {
-      for (const parse of Object.values(parsers)) refusal(() => parse(bytes));
+      for (const parse of parsers) refusal(() => parse(bytes));
     }),
     { numRuns: 3000 },
   );
@@ -274,17 +299,29 @@ t.test("the largest legitimate messages fit their bounds", async (t) => {
     samples: largest,
   };
   const full: RunProgress = { ...progress, evaluations: Array.from({ length: maxEvaluations }, () => evaluation) };
-  const peer = { rank: 1023, workerId: hello.workerId, host: "h".repeat(253), port: 65535 };
-  const start = encodeControl({
-    type: "CoordinatorStart",
-    generation: 2 ** 32 - 1,
-    rank: 1023,
-    seating: Array.from({ length: 1024 }, () => 1023),
-    peers: Array.from({ length: 1024 }, () => peer),
-    config: { ...config, batchSize: 65536, seats: 1024 },
-    source: { kind: "state", step: 2 ** 32 - 1, totalBytes: 2 ** 36, progress: full },
+  const held = { generation: 2 ** 32 - 1, step: 2 ** 32 - 1, stateId: "f".repeat(16) };
+  const where = { host: "h".repeat(253), port: 65535 };
+  const each = <Item>(item: Item) => Array.from({ length: 1024 }, () => item);
+  const load = encodeControl({
+    type: "CoordinatorLoad",
+    ...held,
+    source: { kind: "checkpoint", totalBytes: 2 ** 36, progress: full },
   });
-  t.match(parseCoordinatorMessage(start), { type: "CoordinatorStart", rank: 1023 });
+  t.match(parseCoordinatorMessage(load), { type: "CoordinatorLoad", step: 2 ** 32 - 1 });
+  const proceed = encodeControl({
+    type: "CoordinatorProceed",
+    ...held,
+    seating: each(1023),
+    peers: each({ workerId: hello.workerId, ...where }),
+  });
+  t.match(parseCoordinatorMessage(proceed), { type: "CoordinatorProceed", step: 2 ** 32 - 1 });
+  const fetch = encodeControl({ type: "CoordinatorFetch", ...held, from: each({ position: 1023, ...where }) });
+  t.match(parseCoordinatorMessage(fetch), { type: "CoordinatorFetch", step: 2 ** 32 - 1 });
+  const start = encodeControl({ type: "CoordinatorStart", config: { ...config, batchSize: 65536, seats: 1024 } });
+  t.match(parseCoordinatorMessage(start), { type: "CoordinatorStart", config: { seats: 1024 } });
+  const effect = { planId: 2 ** 32 - 1, change: "checkpoint" as const, after: 2 ** 32 - 1 };
+  const peer = encodeControl({ type: "PeerState", ...held, progress: full, effect });
+  t.match(parsePeerState(peer), { type: "PeerState", effect });
   const confusion = Array.from({ length: 1e6 }, () => 2 ** 32 - 1);
   const evaluated = encodeControl({
     type: "WorkerEvaluated",

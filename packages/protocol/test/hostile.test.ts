@@ -1,8 +1,9 @@
 /** Control messages written by an enemy: each is refused by its headers alone, before anything is built from it. */
 import { pack } from "msgpackr";
 import t from "tap";
-import { encodeControl, maxControlBytes, parseCoordinatorMessage, parseWorkerMessage } from "../src/index.ts";
-import { hello } from "./fixtures/examples.ts";
+import { encodeControl, maxControlBytes, parsePeerState, parseWorkerMessage } from "../src/index.ts";
+import { hello, peerState } from "./fixtures/examples.ts";
+import { parsers } from "./fixtures/parsers.ts";
 import { refusal } from "./fixtures/refusal.ts";
 
 type Part = number | readonly number[] | Uint8Array;
@@ -52,8 +53,7 @@ const cases: [name: string, message: Uint8Array, code: string][] = [
 for (const [name, message, code] of cases) {
   t.test(`${name} is refused as ${code}`, async (t) => {
     t.ok(message.length <= maxControlBytes, "small enough to be looked at");
-    t.equal(refusal(() => parseWorkerMessage(message)).code, code);
-    t.equal(refusal(() => parseCoordinatorMessage(message)).code, code);
+    for (const parse of parsers) t.equal(refusal(() => parse(message)).code, code);
   });
 }
 
@@ -94,6 +94,28 @@ t.test("a list of bad items is refused at its first", async (t) => {
   );
 });
 
+t.test("a peer's state of a million broken evaluations is refused at its first", async (t) => {
+  const broken = {
+    ...peerState,
+    progress: { ...peerState.progress, evaluations: Array.from({ length: 1e6 }, () => 0) },
+  };
+  const { evaluations } = peerState.progress;
+  const first = {
+    ...broken,
+    progress: { ...broken.progress, evaluations: [...evaluations, ...Array(60_000).fill(0)] },
+  };
+  const refused = [
+    [broken, /^PeerState: progress\.evaluations: expected a list of 0 to 65536 items, found a list of 1000000 items$/],
+    [first, /^PeerState: progress\.evaluations\[1\]: expected an object with step, .*, found 0$/],
+  ] as const;
+  for (const [message, expected] of refused) {
+    t.match(
+      refusal(() => parsePeerState(pack(message))),
+      { code: "MESSAGE_INVALID", message: expected },
+    );
+  }
+});
+
 t.test("no key reaches a prototype", async (t) => {
   for (const key of ["__proto__", "constructor", "prototype"]) {
     const inside = { ...hello, device: JSON.parse(`{"kind": "cpu", "name": "n", "${key}": {"polluted": true}}`) };
@@ -104,6 +126,10 @@ t.test("no key reaches a prototype", async (t) => {
       t.equal(code, "MESSAGE_INVALID", key);
       t.match(said, /expected only /);
     }
+    const effect = JSON.parse(`{"planId": 1, "change": "stop", "after": 1, "${key}": {"polluted": true}}`);
+    const { code, message } = refusal(() => parsePeerState(pack({ ...peerState, effect })));
+    t.equal(code, "MESSAGE_INVALID", key);
+    t.match(message, /^PeerState: effect: expected only planId, change, after, found also /);
     t.notOk("polluted" in {}, key);
   }
 });

@@ -76,9 +76,20 @@ t.test("what is wrong with a configuration is said in a line for every field", a
       ],
     ],
     [
-      { checkpoint: { everySteps: 10, keep: 1, kep: 2 } },
-      ['checkpoint: expected only everySteps, keep, found also "kep"'],
+      { checkpoint: { everySteps: 10, everyMinutes: null, keep: 1, kep: 2 } },
+      ['checkpoint: expected only everySteps, everyMinutes, keep, found also "kep"'],
     ],
+    [{ checkpoint: { everySteps: null, everyMinutes: 0.5, keep: 1 } }, []],
+    [
+      { checkpoint: { everySteps: 10, everyMinutes: 0, keep: 1 } },
+      ["checkpoint.everyMinutes: expected a number above 0, found 0"],
+    ],
+    [
+      { checkpoint: { everySteps: 10, keep: 1 } },
+      ["checkpoint.everyMinutes: expected a number above 0, found nothing"],
+    ],
+    [{ onNotFinite: "skip" }, []],
+    [{ onNotFinite: "ignore" }, ['onNotFinite: expected "stop" or "skip", found "ignore"']],
     [{ device: () => "gpu" }, ['device: expected "auto" or "cpu" or "gpu" or "gpu:1", found a function']],
     [
       { seats: 65 },
