@@ -30,13 +30,20 @@ let counter = 0;
 /**
  * Writes a folder with these files, whole and durable when the promise resolves. A target that exists is replaced; the folder around it must exist.
  *
- * @throws CheckpointError `UNWRITABLE`: nothing is left behind, and a target that existed is as it was (or, where only the last flush failed, the new one)
+ * @param check looks at the folder as it was written and flushed, before it takes its place; where it throws, nothing takes it
+ * @throws CheckpointError `UNWRITABLE`, `DISK_FULL`, `READ_ONLY`, `DISK_GONE`: nothing is left behind as far as the disk allows, and a target that existed is as it was (or, where
+ * only the last flush failed, the new one)
  */
-export async function writeFolderAtomically(target: string, files: readonly FileToWrite[]): Promise<void> {
+export async function writeFolderAtomically(
+  target: string,
+  files: readonly FileToWrite[],
+  check: (folder: string) => Promise<void> = async () => {},
+): Promise<void> {
   await viaTemporary(target, "tmp", async (temporary) => {
     await mkdir(temporary);
     for (const { name, chunks } of files) await writeDurably(join(temporary, name), chunks);
     await flushFolder(temporary);
+    await check(temporary);
     if (await exists(target)) await replaceFolder(temporary, target);
     else await rename(temporary, target);
     await flushFolder(dirname(target));
@@ -46,7 +53,7 @@ export async function writeFolderAtomically(target: string, files: readonly File
 /**
  * Writes a file, whole and durable when the promise resolves. A target that exists is replaced; the folder around it must exist.
  *
- * @throws CheckpointError `UNWRITABLE`: nothing is left behind, and a target that existed is as it was (or, where only the last flush failed, the new one)
+ * @throws CheckpointError as {@link writeFolderAtomically}
  */
 export async function writeFileAtomically(target: string, bytes: Uint8Array): Promise<void> {
   await viaTemporary(target, "tmp", async (temporary) => {
@@ -59,7 +66,7 @@ export async function writeFileAtomically(target: string, bytes: Uint8Array): Pr
 /**
  * Removes a folder so that no part of it is ever seen under its name: a crash leaves a leftover, not a torn folder.
  *
- * @throws CheckpointError `UNWRITABLE`
+ * @throws CheckpointError as {@link writeFolderAtomically}
  */
 export async function removeFolderAtomically(target: string): Promise<void> {
   await viaTemporary(target, "gone", async (temporary) => {
@@ -72,7 +79,7 @@ export async function removeFolderAtomically(target: string): Promise<void> {
 /**
  * Cleans a folder of what writers that died left in it; see the top of this file. A folder that does not exist has none.
  *
- * @throws CheckpointError `UNWRITABLE`, `UNREADABLE`
+ * @throws CheckpointError as {@link writeFolderAtomically}, and `UNREADABLE`
  */
 export async function removeLeftovers(folder: string): Promise<void> {
   await restoreSetAside(folder);

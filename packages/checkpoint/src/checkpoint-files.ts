@@ -22,6 +22,26 @@ export async function digestOf(chunks: readonly Uint8Array[]): Promise<FileDiges
 }
 
 /**
+ * Size and SHA-256 of a file as it is read from the disk, or from the page cache: Node cannot go round that, so a disk that lies only after the cache has
+ * let go is found when the checkpoint is loaded.
+ */
+export async function digestOfFile(path: string): Promise<FileDigest> {
+  const hash = createHash("sha256");
+  const piece = new Uint8Array(PIECE_BYTES);
+  const file = await open(path, "r");
+  try {
+    for (let bytes = 0; ; ) {
+      const { bytesRead } = await file.read(piece, 0, PIECE_BYTES, bytes);
+      if (bytesRead === 0) return { sha256: hash.digest("hex"), bytes };
+      hash.update(piece.subarray(0, bytesRead));
+      bytes += bytesRead;
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+/**
  * A checkpoint's file, whole. Not `fs.readFile`, which ends at 2 GiB.
  *
  * @param expectedBytes where known: a file of another size is refused before its memory is allocated

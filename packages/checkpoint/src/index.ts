@@ -10,6 +10,7 @@ export {
   type LoadedCheckpoint,
   openCheckpoints,
   type RejectedCheckpoint,
+  type Retained,
   type RetentionPolicy,
   type SavedCheckpoint,
 } from "./store.ts";

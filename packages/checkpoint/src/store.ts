@@ -5,11 +5,13 @@
  *                               optimizer.safetensors
  *                               run.json               the record, with the checksums of all
  *
- * Writing trusts nothing that is not flushed; reading trusts nothing that is not checked; deleting never takes the newest checkpoint known to be good.
+ * Writing trusts nothing that is not flushed and read back; reading trusts nothing that is not checked; deleting never takes the newest checkpoint known
+ * to be good. A disk that fails fails one call: the next makes what is missing again, folders included, and cleans up what the last left behind.
  */
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import {
+  type FileToWrite,
   flushFolder,
   makeFolders,
   removeFolderAtomically,
@@ -19,9 +21,10 @@ import {
 } from "./atomic.ts";
 import { canonicalJson } from "./canonical-json.ts";
 import { CheckpointError, systemCode, unreadable, unwritable } from "./checkpoint-error.ts";
-import { corrupt, digestOf, readWhole } from "./checkpoint-files.ts";
-import { type FileDigest, parseRunRecord, type RunRecord, sealRunRecord } from "./run-record.ts";
-import { decodeSafetensors, encodeSafetensors, type NamedTensor } from "./safetensors.ts";
+import { corrupt, digestOf } from "./checkpoint-files.ts";
+import { readRecord, readTensors, verifyFiles } from "./checkpoint-read.ts";
+import { type RunRecord, sealRunRecord } from "./run-record.ts";
+import { encodeSafetensors, type NamedTensor } from "./safetensors.ts";
 
 const MODEL_FILE = "model.safetensors";
 const OPTIMIZER_FILE = "optimizer.safetensors";
@@ -65,12 +68,22 @@ export interface RetentionPolicy {
   readonly alsoKeep?: readonly number[];
 }
 
+/** What retention did. */
+export interface Retained {
+  /** Steps whose checkpoints are gone, ascending. */
+  readonly removed: readonly number[];
+  /** What kept others from being removed: worth saying, no reason to stop. Null: nothing did. */
+  readonly problem: CheckpointError | null;
+}
+
 /** The checkpoints of one run folder. One process writes; any may read. */
 export interface CheckpointStore {
   /**
-   * Writes a checkpoint; durable when it resolves. One of the same step is replaced, unless it already holds exactly this.
+   * Writes a checkpoint; durable, and read back, when it resolves. One of the same step is replaced, unless it already holds exactly this. The run
+   * folder is made where it is missing. Other checkpoints are as they were, whatever happens.
    *
-   * @throws CheckpointError `TENSOR_INVALID`, `RECORD_INVALID`, `JSON_INVALID`, `UNWRITABLE`
+   * @throws CheckpointError `TENSOR_INVALID`, `RECORD_INVALID`, `JSON_INVALID`: the state itself. Where {@link CheckpointError.isRetryable}, the disk:
+   * `CHECKPOINT_UNVERIFIED`, `DISK_FULL`, `READ_ONLY`, `DISK_GONE`, `UNWRITABLE`, `UNREADABLE`
    */
   save(checkpoint: CheckpointToSave): Promise<SavedCheckpoint>;
   /** Steps that have a folder, ascending, good or not. */
@@ -84,12 +97,12 @@ export interface CheckpointStore {
   /** The newest good checkpoint (null: none is), and the newer ones that were passed over: whoever resumes has to say so. */
   loadNewest(): Promise<{ checkpoint: LoadedCheckpoint | null; rejected: RejectedCheckpoint[] }>;
   /**
-   * Deletes what the policy does not keep, but only what is older than a kept checkpoint known to be good: saved or loaded by this store, or
-   * read and checked now.
+   * Deletes what the policy does not keep, but only what is older than a kept checkpoint known to be good: saved or loaded by this store since the last
+   * retention, or read and checked now. A disk that refuses is told as a problem: the checkpoint just saved is no worse for it.
    *
-   * @throws CheckpointError `RETENTION_INVALID`, `UNWRITABLE`
+   * @throws CheckpointError `RETENTION_INVALID`
    */
-  retain(policy: RetentionPolicy): Promise<{ removed: number[] }>;
+  retain(policy: RetentionPolicy): Promise<Retained>;
 }
 
 /** The checkpoints of a run folder; nothing is touched until a method is called. */
@@ -113,14 +126,19 @@ class FolderStore implements CheckpointStore {
     const files = { model: await digestOf(modelChunks), optimizer: await digestOf(optimizerChunks) };
     const sealed = sealRunRecord({ ...record, format: 1, step, files });
     const folder = this.#folderOf(step);
+    const contents: readonly FileToWrite[] = [
+      { name: MODEL_FILE, chunks: modelChunks },
+      { name: OPTIMIZER_FILE, chunks: optimizerChunks },
+      { name: RECORD_FILE, chunks: [new TextEncoder().encode(canonicalJson(sealed))] },
+    ];
+    const digests = [files.model, files.optimizer, await digestOf(contents.at(-1)?.chunks ?? [])];
     await this.#prepare();
     if (!(await this.#holds(sealed))) {
       this.#knownGood.delete(step);
-      await writeFolderAtomically(folder, [
-        { name: MODEL_FILE, chunks: modelChunks },
-        { name: OPTIMIZER_FILE, chunks: optimizerChunks },
-        { name: RECORD_FILE, chunks: [new TextEncoder().encode(canonicalJson(sealed))] },
-      ]);
+      // What a failure leaves behind is for the next call to clean up.
+      this.#cleaned = false;
+      await writeFolderAtomically(folder, contents, (written) => verifyFiles(written, contents, digests));
+      this.#cleaned = true;
     }
     this.#knownGood.add(step);
     return { step, folder, record: sealed };
@@ -168,24 +186,34 @@ class FolderStore implements CheckpointStore {
     return { checkpoint: null, rejected };
   }
 
-  async retain({ last, alsoKeep = [] }: RetentionPolicy): Promise<{ removed: number[] }> {
+  async retain({ last, alsoKeep = [] }: RetentionPolicy): Promise<Retained> {
     if (!Number.isSafeInteger(last) || last < 1) {
       throw new CheckpointError(
         "RETENTION_INVALID",
         `expected to keep the last 1 or more checkpoints, found ${last}: choose 1 or more`,
       );
     }
-    const steps = await this.list();
-    const kept = new Set([...steps.slice(-last), ...alsoKeep]);
-    if (steps.every((step) => kept.has(step))) return { removed: [] };
-    const newestGood = await this.#newestGood(steps.filter((step) => kept.has(step)));
-    const removed = steps.filter((step) => !kept.has(step) && step < newestGood);
-    if (removed.length > 0) await this.#prepare();
-    for (const step of removed) {
-      this.#knownGood.delete(step);
-      await removeFolderAtomically(this.#folderOf(step));
+    const removed: number[] = [];
+    try {
+      const steps = await this.list();
+      const kept = new Set([...steps.slice(-last), ...alsoKeep]);
+      if (steps.every((step) => kept.has(step))) return { removed, problem: null };
+      const newestGood = await this.#newestGood(steps.filter((step) => kept.has(step)));
+      const outdated = steps.filter((step) => !kept.has(step) && step < newestGood);
+      if (outdated.length > 0) await this.#prepare();
+      for (const step of outdated) {
+        await removeFolderAtomically(this.#folderOf(step));
+        removed.push(step);
+      }
+      return { removed, problem: null };
+    } catch (error) {
+      if (!(error instanceof CheckpointError)) throw error;
+      this.#cleaned = false;
+      return { removed, problem: error };
+    } finally {
+      // What was good then may be damaged when older ones are to be deleted for its sake again.
+      this.#knownGood.clear();
     }
-    return { removed };
   }
 
   /** The newest of these steps that is known, or now found, to be good; -1 if none is. */
@@ -241,33 +269,4 @@ function stepOf(name: string): number[] {
   const step = Number(STEP_FOLDER.exec(name)?.[1]);
   // Only the name that save() gives: `step-000000012` would be a second folder for step 12.
   return Number.isSafeInteger(step) && folderNameOf(step) === name ? [step] : [];
-}
-
-async function readRecord(path: string): Promise<RunRecord> {
-  const bytes = await readWhole(path);
-  try {
-    return parseRunRecord(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
-  } catch (error) {
-    if (error instanceof CheckpointError && error.code === "CHECKPOINT_FORMAT_UNSUPPORTED") {
-      throw new CheckpointError(
-        error.code,
-        `${path}: ${error.message}; resume with the version that wrote it, or from an earlier checkpoint`,
-      );
-    }
-    if (error instanceof CheckpointError) throw corrupt(path, error.message, error);
-    throw corrupt(path, "expected UTF-8 text", error);
-  }
-}
-
-async function readTensors(path: string, expected: FileDigest): Promise<NamedTensor[]> {
-  const bytes = await readWhole(path, expected.bytes);
-  const found = await digestOf([bytes]);
-  if (found.sha256 !== expected.sha256)
-    throw corrupt(path, `expected sha256 ${expected.sha256}, found ${found.sha256}`);
-  try {
-    return decodeSafetensors(bytes).tensors;
-  } catch (error) {
-    if (error instanceof CheckpointError) throw corrupt(path, `its checksum is right, but ${error.message}`, error);
-    throw error;
-  }
 }

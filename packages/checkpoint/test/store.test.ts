@@ -205,10 +205,10 @@ t.test("a damaged checkpoint is replaced when its step is saved again", async (t
 
 t.test("retention keeps the last and the named ones", async (t) => {
   const store = await filled(t.testdir(), [10, 20, 30, 40, 50]);
-  t.same(await store.retain({ last: 2, alsoKeep: [20, 999] }), { removed: [10, 30] });
+  t.same(await store.retain({ last: 2, alsoKeep: [20, 999] }), { removed: [10, 30], problem: null });
   t.same(await store.list(), [20, 40, 50]);
-  t.same(await store.retain({ last: 5 }), { removed: [] });
-  t.same(await store.retain({ last: 1 }), { removed: [20, 40] });
+  t.same(await store.retain({ last: 5 }), { removed: [], problem: null });
+  t.same(await store.retain({ last: 1 }), { removed: [20, 40], problem: null });
   t.same(await store.list(), [50]);
 });
 
@@ -223,10 +223,10 @@ t.test("nothing is deleted for the sake of newer checkpoints that are damaged", 
   await filled(run, [10, 20, 30, 40]);
   for (const step of [30, 40]) truncateSync(join(run, "checkpoints", `step-000000${step}`, "run.json"));
   const store = openCheckpoints(run);
-  t.same(await store.retain({ last: 2 }), { removed: [] });
+  t.same(await store.retain({ last: 2 }), { removed: [], problem: null });
   t.same(
     await store.retain({ last: 2, alsoKeep: [20] }),
-    { removed: [10] },
+    { removed: [10], problem: null },
     "what is older than a good kept one may go",
   );
   t.equal((await store.loadNewest()).checkpoint?.step, 20);

@@ -1,6 +1,7 @@
 import { open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { linesOf } from "./json-lines.ts";
+import { syncFolder } from "./metrics-folder.ts";
 import { parseStep } from "./metrics-record.ts";
 import { TelemetryError } from "./telemetry-error.ts";
 
@@ -69,16 +70,6 @@ function stepOrReason(line: string, where: string): number | string {
   } catch (error) {
     if (error instanceof TelemetryError) return error.message;
     throw error;
-  }
-}
-
-/** The rename itself is durable only once the folder is. */
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, "r");
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
   }
 }
 

@@ -23,6 +23,10 @@ export interface StepRecord {
   readonly computeMs: number;
   readonly communicationMs: number;
   readonly optimizerMs: number;
+  /** Of the global batch. */
+  readonly samples: number;
+  /** Sums over the global batch of four 8-bit limbs of hash(step, slot, sample id), taken from the samples as they were delivered. */
+  readonly receipt: readonly number[];
 }
 
 export interface EvaluationRecord {
@@ -75,6 +79,8 @@ export function parseMetrics(line: string, where: string): MetricsRecord {
       computeMs: number("computeMs"),
       communicationMs: number("communicationMs"),
       optimizerMs: number("optimizerMs"),
+      samples: count(fields, "samples", where),
+      receipt: counts(fields, "receipt", where),
     };
   }
   if (fields.type === "evaluation") {
@@ -115,6 +121,14 @@ function count(fields: Fields, name: string, where: string): number {
   const value = fields[name];
   if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) return value;
   throw malformed(where, `expected a whole number >= 0 as "${name}"`, value);
+}
+
+function counts(fields: Fields, name: string, where: string): number[] {
+  const value = fields[name];
+  const isCount = (each: unknown): each is number =>
+    typeof each === "number" && Number.isSafeInteger(each) && each >= 0;
+  if (Array.isArray(value) && value.every(isCount)) return value;
+  throw malformed(where, `expected whole numbers >= 0 as "${name}"`, value);
 }
 
 function measure(fields: Fields, name: string, where: string): number {

@@ -17,7 +17,9 @@ import {
 
 function step(step: number, loss = 0.5): StepRecord {
   const spent = { dataMs: 1, computeMs: 20.25, communicationMs: 3, optimizerMs: 0.5 };
-  return { type: "step", step, epoch: 1, loss, accuracy: 0.75, learningRate: 0.1, imagesPerSecond: 3586, ...spent };
+  const batch = { samples: 64, receipt: [8160, 0, 16_320, 7] };
+  const speed = { learningRate: 0.1, imagesPerSecond: 3586 };
+  return { type: "step", step, epoch: 1, loss, accuracy: 0.75, ...speed, ...spent, ...batch };
 }
 
 function evaluation(step: number): EvaluationRecord {
@@ -39,6 +41,14 @@ t.test("a record is one line of JSON", async (t) => {
   );
 });
 
+t.test("a step's line ends in its samples and their receipt", async (t) => {
+  t.equal(
+    formatMetrics(step(7)),
+    '{"type":"step","step":7,"epoch":1,"loss":0.5,"accuracy":0.75,"learningRate":0.1,"imagesPerSecond":3586,' +
+      '"dataMs":1,"computeMs":20.25,"communicationMs":3,"optimizerMs":0.5,"samples":64,"receipt":[8160,0,16320,7]}',
+  );
+});
+
 t.test("what JSON cannot say is null, with its text beside it", async (t) => {
   const line = formatMetrics({ ...step(1, Number.NaN), learningRate: Number.NEGATIVE_INFINITY });
   t.match(JSON.parse(line), { loss: null, learningRate: null, nonFinite: { loss: "NaN", learningRate: "-Infinity" } });
@@ -56,6 +66,8 @@ t.test("property: what is written is read back, whatever the numbers", async (t)
     learningRate: number,
     imagesPerSecond: number,
     ...times,
+    samples: count,
+    receipt: fc.array(count),
   };
   const evaluation = {
     type: fc.constant("evaluation" as const),
@@ -75,6 +87,8 @@ t.test("property: what is written is read back, whatever the numbers", async (t)
   t.pass("holds");
 });
 
+const withReceipt = (receipt: unknown) => JSON.stringify({ ...step(1), receipt });
+
 const MALFORMED: [string, string, RegExp][] = [
   ["not JSON", "step 12", /^m:3: expected a JSON object a line .*found "step 12"/],
   ["not an object", "[1]", /expected a JSON object, found \[1\]/],
@@ -83,6 +97,15 @@ const MALFORMED: [string, string, RegExp][] = [
   ["half a step", formatMetrics(step(1)).replace('"step":1', '"step":1.5'), /as "step", found 1.5/],
   ["a text for a number", formatMetrics(step(1)).replace("0.75", '"0.75"'), /as "accuracy".*found "0.75"/],
   ["a null that nothing explains", formatMetrics(step(1)).replace("0.75", "null"), /as "accuracy", or null/],
+  ["no samples", formatMetrics(step(1)).replace('"samples":64,', ""), /as "samples", found nothing/],
+  ["half a sample", formatMetrics(step(1)).replace('"samples":64', '"samples":63.5'), /as "samples", found 63.5/],
+  ["no receipt", withReceipt(undefined), /expected whole numbers >= 0 as "receipt", found nothing/],
+  ["a receipt that is one number", withReceipt(8160), /as "receipt", found 8160/],
+  ["a receipt below 0", withReceipt([8160, -1, 0, 7]), /as "receipt", found \[8160,-1,0,7\]/],
+  ["a receipt of fractions", withReceipt([0.5]), /as "receipt", found \[0.5\]/],
+  ["a receipt in words", withReceipt(["8160"]), /as "receipt", found \["8160"\]/],
+  ["a receipt with a hole", withReceipt([8160, null]), /as "receipt", found \[8160,null\]/],
+  ["a receipt past what a number can count", withReceipt([2 ** 53]), /as "receipt", found \[9007199254740992\]/],
   ["no split", formatMetrics(evaluation(1)).replace('"split"', '"spilt"'), /expected a text as "split"/],
 ];
 for (const [title, line, message] of MALFORMED) {
@@ -91,20 +114,42 @@ for (const [title, line, message] of MALFORMED) {
   });
 }
 
-t.test("reading names the line that is malformed", async (t) => {
+t.test("reading passes over a line that is damaged, and names it", async (t) => {
   const path = metricsPath(t);
   await writeFile(path, `${lines([step(1), step(2)])}\n{"type":"st\n${lines([step(3)])}`);
-  await t.rejects(readMetrics(path), { code: "MALFORMED_METRICS", message: /metrics\.jsonl:4: / });
+  t.match(await readMetrics(path), {
+    records: [step(1), step(2), step(3)],
+    lastStep: 3,
+    damaged: [/metrics\.jsonl:4: expected a JSON object/],
+  });
 });
 
 t.test("reading tells of a torn last line, and takes a whole one without its line end", async (t) => {
   const path = metricsPath(t);
-  const whole = lines([step(1), evaluation(1)]);
+  const whole = lines([step(1), evaluation(2)]);
+  const found = { records: [step(1), evaluation(2)], omitted: 0, lastStep: 2, damaged: [] };
   await writeFile(path, `${whole}{"type":"st`);
-  t.same(await readMetrics(path), { records: [step(1), evaluation(1)], tornLine: '{"type":"st' });
+  t.same(await readMetrics(path), { ...found, tornLine: '{"type":"st' });
   await writeFile(path, whole.trimEnd());
-  t.same(await readMetrics(path), { records: [step(1), evaluation(1)], tornLine: undefined });
+  t.same(await readMetrics(path), { ...found, tornLine: undefined });
 });
+
+t.test("a file that is not there has no records", async (t) => {
+  const nothing = { records: [], omitted: 0, lastStep: null, tornLine: undefined, damaged: [] };
+  t.same(await readMetrics(metricsPath(t)), nothing);
+  await t.rejects(readMetrics(t.testdir({})), { code: "EISDIR" });
+});
+
+for (const newest of [1, 7, 49, 50, 51, 100, 1_000])
+  t.test(`of 100 records the newest ${newest} are read`, async (t) => {
+    const path = metricsPath(t);
+    const all = Array.from({ length: 100 }, (_, k) => step(k + 1));
+    await writeFile(path, lines(all));
+    const { records, omitted, lastStep } = await readMetrics(path, newest);
+    t.same(records, all.slice(-newest));
+    t.equal(omitted, 100 - records.length);
+    t.equal(lastStep, 100);
+  });
 
 t.test("what is appended is in the file after a flush, and close says how much", async (t) => {
   const path = metricsPath(t);
@@ -119,25 +164,60 @@ t.test("what is appended is in the file after a flush, and close says how much",
   t.same(await metrics.close(), { written: 3, lost: 0 }, "closing twice is closing once");
 });
 
-t.test("the queue goes out by itself: after a while, and when it is long", async (t) => {
-  for (const options of [{ flushMs: 1 }, { flushMs: 3_600_000, flushBytes: 1 }]) {
-    const path = metricsPath(t);
-    const metrics = openMetricsFile(path, options);
-    metrics.append(step(1));
-    await until(async () => (await size(path)) > 0);
-    t.same((await readMetrics(path)).records, [step(1)]);
-    await metrics.close();
-  }
+t.test("the queue goes out by itself after a while, and it is told up to which step", async (t) => {
+  const path = metricsPath(t);
+  const flushed = new Promise<number>((resolve) => {
+    const metrics = openMetricsFile(path, { flushMs: 1, onFlushed: resolve });
+    t.teardown(() => metrics.close());
+    for (const record of [step(1), step(2), evaluation(2)]) metrics.append(record);
+    // The timer alone keeps no process alive.
+    const alive = setInterval(() => {}, 1_000);
+    t.teardown(() => clearInterval(alive));
+  });
+  t.equal(await flushed, 2);
+  t.same((await readMetrics(path)).records, [step(1), step(2), evaluation(2)]);
 });
 
-t.test("opening again goes on behind what is there, and ends a torn line first", async (t) => {
-  const path = metricsPath(t);
-  await writeFile(path, `${lines([step(1)])}{"torn`);
-  const metrics = openMetricsFile(path);
-  metrics.append(step(2));
+t.test("steps are told as flushed when they are, in order, and a listener that throws stops nothing", async (t) => {
+  const told: number[] = [];
+  const onFlushed = (step: number) => {
+    told.push(step);
+    throw new Error("a listener that throws");
+  };
+  const metrics = openMetricsFile(metricsPath(t), { flushMs: 3_600_000, onFlushed });
+  metrics.append(step(1));
+  t.same(told, []);
+  t.equal(await metrics.flush(), true);
+  t.same(told, [1]);
+  t.equal(await metrics.flush(), true);
+  for (const k of [2, 3]) metrics.append(step(k));
   await metrics.close();
-  t.equal(await readFile(path, "utf8"), `${lines([step(1)])}{"torn\n${lines([step(2)])}`);
+  t.same(told, [1, 3]);
 });
+
+const ENDS: [string, string, string][] = [
+  ["a torn last line is cut away", `${lines([step(1)])}{"torn`, lines([step(1), step(2)])],
+  ["a file that is one torn line is begun anew", '{"torn', lines([step(2)])],
+  ["a whole last line is ended", lines([step(1)]).trimEnd(), lines([step(1), step(2)])],
+  [
+    "zeros, as after a power cut, are cut away",
+    `${lines([step(1)])}${"\0".repeat(200_000)}`,
+    lines([step(1), step(2)]),
+  ],
+  ["a file that ends well stays", lines([step(1)]), lines([step(1), step(2)])],
+  ["an empty file is filled", "", lines([step(2)])],
+];
+for (const [title, before, after] of ENDS)
+  t.test(`opening again goes on behind what is there: ${title}`, async (t) => {
+    const path = metricsPath(t);
+    await writeFile(path, before);
+    const { records } = await readMetrics(path);
+    const metrics = openMetricsFile(path);
+    metrics.append(step(2));
+    await metrics.close();
+    t.equal(await readFile(path, "utf8"), after);
+    t.same((await readMetrics(path)).records, [...records, step(2)], "what was read before is what stayed");
+  });
 
 t.test("a write that fails is told once, throws nothing, and is made up for when it can be", async (t) => {
   const folder = join(t.testdir({}), "not-yet");
@@ -171,14 +251,17 @@ t.test(
   },
 );
 
-t.test("a queue that is full drops what comes, tells once and counts", async (t) => {
+t.test("a queue that is full loses the oldest, says so once, and how many once it is written", async (t) => {
   const path = metricsPath(t);
   const errors: TelemetryError[] = [];
-  const queueBytes = lines([step(1)]).length + 10;
-  const metrics = openMetricsFile(path, { onError: (error) => errors.push(error), flushMs: 3_600_000, queueBytes });
-  for (const k of [1, 2, 3]) metrics.append(step(k));
-  t.match(errors, [{ code: "METRICS_WRITE_FAILED", message: /does not keep up/ }]);
-  t.same(await metrics.close(), { written: 1, lost: 2 });
+  const metrics = openMetricsFile(path, { onError: (error) => errors.push(error), flushMs: 3_600_000, maxQueued: 3 });
+  for (const k of [1, 2, 3, 4, 5]) metrics.append(step(k));
+  t.match(errors, [{ code: "METRICS_WRITE_FAILED", message: /3 records wait for the disk; the oldest are lost/ }]);
+  t.equal(await metrics.flush(), true);
+  t.match(errors[1], { message: /metrics are written again; 2 records are lost/ });
+  t.equal(errors.length, 2);
+  t.same(await metrics.close(), { written: 3, lost: 2 });
+  t.same((await readMetrics(path)).records, [step(3), step(4), step(5)]);
 });
 
 t.test("a record after close is told, not thrown", async (t) => {
@@ -254,20 +337,9 @@ t.test("a cut that cannot be made leaves the file as it was", async (t) => {
   t.equal(await readFile(path, "utf8"), lines(WHOLE));
 });
 
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  while (!(await condition())) await new Promise(setImmediate);
-}
-
 async function exists(path: string): Promise<boolean> {
   return stat(path).then(
     () => true,
     () => false,
-  );
-}
-
-async function size(path: string): Promise<number> {
-  return stat(path).then(
-    (found) => found.size,
-    () => 0,
   );
 }
