@@ -1,4 +1,5 @@
 export { CollectiveError, type CollectiveErrorCode } from "./collective-error.ts";
+export { type FetchedState, type FetchStateOptions, fetchState } from "./fetch-state.ts";
 export {
   type BucketLayout,
   checkLayout,
@@ -34,4 +35,5 @@ export {
   visits,
   worldSize,
 } from "./schedule.ts";
+export type { StateOffer } from "./state-offer.ts";
 export { loadSumKernels, type SumKernels } from "./sum-kernels.ts";

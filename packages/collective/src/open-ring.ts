@@ -1,6 +1,8 @@
 /** Links a rank with its two neighbours. */
 import { CollectiveError } from "./collective-error.ts";
 import { dial } from "./dial.ts";
+import type { KeepAlive } from "./keep-alive.ts";
+import { Link } from "./link.ts";
 import type { RingListener } from "./ring-listener.ts";
 import { maxRingMessageBytes, RankTransport, type RingTransport, type RingTransportOptions } from "./ring-transport.ts";
 import { nextRank, previousRank, worldSize } from "./schedule.ts";
@@ -24,6 +26,8 @@ export interface OpenRingOptions extends RingTransportOptions {
   readonly connectTimeoutMs?: number;
   /** Gives up early; the ring is then rejected with the signal's reason. */
   readonly signal?: AbortSignal;
+  /** When a silent neighbour counts as lost. Default: pings each second, lost after 4 s in which nothing at all was heard. */
+  readonly keepAlive?: KeepAlive;
 }
 
 /**
@@ -50,6 +54,7 @@ export async function openRing(options: OpenRingOptions): Promise<RingTransport>
     options.signal?.throwIfAborted();
     if (worldSize(options.seating) > 1) await linkWithNeighbours(options, transport, opening);
     if (fault) throw fault;
+    options.signal?.throwIfAborted(); // aborted in the moment in which the last link stood
     isOpen = true;
     return transport;
   } catch (error) {
@@ -63,7 +68,7 @@ export async function openRing(options: OpenRingOptions): Promise<RingTransport>
 }
 
 async function linkWithNeighbours(options: OpenRingOptions, transport: RankTransport, opening: AbortController) {
-  const { rank, seating, generation, secret, run, listener } = options;
+  const { rank, seating, generation, secret, run, listener, keepAlive } = options;
   const world = worldSize(seating);
   const previous = previousRank(rank, world);
   const peer = options.peers.find((candidate) => candidate.rank === previous);
@@ -73,11 +78,12 @@ async function linkWithNeighbours(options: OpenRingOptions, transport: RankTrans
     {
       host: peer.host,
       port: peer.port,
+      path: "/ring",
       link: { generation, from: previous, to: rank },
       secret,
       run,
       maxMessageBytes: maxRingMessageBytes(options.segmentFloats),
-      handlers: transport.incomingHandlers,
+      opened: (webSocket, socket) => new Link(webSocket, socket, transport.incomingHandlers, keepAlive),
     },
     opening.signal,
   );
@@ -85,6 +91,7 @@ async function linkWithNeighbours(options: OpenRingOptions, transport: RankTrans
     { generation, from: rank, to: nextRank(rank, world) },
     transport.outgoingHandlers,
     opening.signal,
+    keepAlive,
   );
   // Whichever fails first ends the other one. A link that stands by then is known to the transport, which is cut.
   const halves = [

@@ -1,11 +1,14 @@
-/** Where a rank's next rank dials in. A listener keeps its port over all generations; each generation's ring expects its own link. */
+/** Where a rank's peers dial in. A listener keeps its port over all generations; each generation's ring expects its own link. */
 import { createServer, type IncomingMessage, type Server } from "node:http";
+import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { verifyLinkProof } from "@ringmaster/protocol";
-import { WebSocketServer } from "ws";
+import { type WebSocket, WebSocketServer } from "ws";
 import { CollectiveError } from "./collective-error.ts";
-import { Link, type LinkEnds, type LinkHandlers } from "./link.ts";
-import { parseLinkRequest } from "./link-address.ts";
+import { ExpectedLinks } from "./expected-links.ts";
+import type { KeepAlive } from "./keep-alive.ts";
+import type { Link, LinkHandlers } from "./link.ts";
+import { isProven, type LinkEnds, parseLinkRequest } from "./link-address.ts";
+import { type StateOffer, StateOffers } from "./state-offer.ts";
 
 export interface RingListenerOptions {
   /** The address to listen on. */
@@ -19,18 +22,26 @@ export interface RingListenerOptions {
 
 export interface RingListener {
   readonly port: number;
-  /** Waits for one dial of this link, proven with the run's secret; all others are refused (401 without proof, 409 when not expected). */
-  accept(link: LinkEnds, handlers: LinkHandlers, signal: AbortSignal): Promise<Link>;
-  /** Frees the port. Links that stand are not touched. */
+  /**
+   * Waits for one dial of this link, proven with the run's secret. Without proof a dial is refused (401). One that comes before its `accept`
+   * waits up to 2 s if it is of a generation newer than all that were accepted; the others are refused (409).
+   */
+  accept(link: LinkEnds, handlers: LinkHandlers, signal: AbortSignal, keepAlive?: KeepAlive): Promise<Link>;
+  /**
+   * Lets members of the offer's generation copy a state (`fetchState`), or none any more. Transfers of the offer before are cut: when this
+   * returns, nobody reads its parts.
+   * @throws CollectiveError `MISUSE`, ProtocolError where the offer does not fit into messages
+   */
+  offerState(offer: StateOffer | undefined): void;
+  /** Frees the port and withdraws the offer. Links that stand are not touched. */
   close(): Promise<void>;
 }
-
-type Opened = (link: Link) => void;
 
 /** @throws CollectiveError `LISTEN_FAILED` */
 export async function listenForRing(options: RingListenerOptions): Promise<RingListener> {
   const { host, port, secret, run } = options;
-  const expected = new Map<string, { handlers: LinkHandlers; opened: Opened }>();
+  const links = new ExpectedLinks();
+  const states = new StateOffers();
   // Receivers send nothing but control frames: a message of more than one byte ends the link.
   const webSockets = new WebSocketServer({
     noServer: true,
@@ -48,46 +59,29 @@ export async function listenForRing(options: RingListenerOptions): Promise<RingL
   server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on("error", () => socket.destroy());
     const asked = parseLinkRequest(request);
-    if (asked === undefined) return void refuse(socket, "400 Bad Request", "expected /ring?generation=G&from=F&to=T");
-    if (!verifyLinkProof(secret, { run, ...asked.link }, asked.proof))
-      return refuse(socket, "401 Unauthorized", "the link's proof does not fit: another secret or another run");
-    const key = keyOf(asked.link);
-    const expectation = expected.get(key);
-    if (expectation === undefined) return refuse(socket, "409 Conflict", "this link is not expected now");
-    webSockets.handleUpgrade(request, socket, head, (webSocket) => {
-      expected.delete(key);
-      expectation.opened(new Link(webSocket, expectation.handlers, socket));
-    });
+    if (asked === undefined || !(socket instanceof Socket))
+      return refuse(socket, "400 Bad Request", "expected /ring or /state and ?generation=G&from=F&to=T");
+    if (!isProven(secret, run, asked))
+      return refuse(socket, "401 Unauthorized", "the link's proof does not fit: another secret, run or purpose");
+    const { path, link } = asked;
+    const answer = (opened: (webSocket: WebSocket) => void) => webSockets.handleUpgrade(request, socket, head, opened);
+    if (path === "/ring") {
+      const refuseLink = () => refuse(socket, "409 Conflict", "this link is not expected now");
+      return links.dialled({ link, socket, answer, refuse: refuseLink });
+    }
+    if (!states.isOffered(link.generation))
+      return refuse(socket, "409 Conflict", "no state of this generation is offered now");
+    answer((webSocket) => states.serve(webSocket, socket, link.to));
   });
   const bound = await listen(server, host, port);
 
   return {
     port: bound,
-    accept(link, handlers, signal) {
-      return new Promise((resolve, reject) => {
-        const key = keyOf(link);
-        const giveUp = () => {
-          expected.delete(key);
-          reject(
-            new CollectiveError(
-              "LINK_TIMEOUT",
-              `rank ${link.to} did not dial rank ${link.from} on port ${bound} in time`,
-              {
-                peerRank: link.to,
-              },
-            ),
-          );
-        };
-        if (signal.aborted) return giveUp();
-        signal.addEventListener("abort", giveUp, { once: true });
-        const opened = (made: Link) => {
-          signal.removeEventListener("abort", giveUp);
-          resolve(made);
-        };
-        expected.set(key, { handlers, opened });
-      });
-    },
+    accept: (link, handlers, signal, keepAlive) => links.accept(link, handlers, signal, keepAlive),
+    offerState: (offer) => states.offer(offer),
     close() {
+      links.close();
+      states.offer(undefined);
       return new Promise((resolve) => {
         server.close(() => resolve());
         server.closeAllConnections();
@@ -114,8 +108,4 @@ function refuse(socket: Duplex, status: string, reason: string): void {
   socket.end(
     `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );
-}
-
-function keyOf({ generation, from, to }: LinkEnds): string {
-  return `${generation}/${from}/${to}`;
 }

@@ -1,5 +1,5 @@
-import { linkProof } from "@ringmaster/protocol";
 import t from "tap";
+import { authorization } from "../src/link-address.ts";
 import { type OpenRingOptions, openRing } from "../src/open-ring.ts";
 import { listenForRing, type RingListener } from "../src/ring-listener.ts";
 import { dialListener } from "./fixtures/fake-peer.ts";
@@ -33,7 +33,7 @@ t.test("a dial without proof, of another run, generation or pair is refused befo
   const opening = openRing({ ...optionsOf(0, listener, absent.port), signal: waiting.signal });
   opening.catch(() => {});
   const expected = { generation: 3, from: 0, to: 1 };
-  const proofOf = (link = expected, ofRun = run, ofSecret = secret) => linkProof(ofSecret, { run: ofRun, ...link });
+  const proofOf = (link = expected, ofRun = run, ofSecret = secret) => authorization(ofSecret, ofRun, "/ring", link);
   const cases: [string, number, typeof expected, string][] = [
     ["no proof", 401, expected, ""],
     ["another secret", 401, expected, proofOf(expected, run, "guessed")],
@@ -72,7 +72,7 @@ t.test("a ring whose previous rank has another secret is refused at once", async
 t.test("a ring whose neighbour does not come gives up in time and says who is missing", async (t) => {
   const [listener, absent] = await twoListeners(t);
   const options = { ...optionsOf(0, listener, absent.port), connectTimeoutMs: 100 };
-  await t.rejects(openRing(options), { code: "LINK_TIMEOUT", peerRank: 1, message: /HTTP 409/ });
+  await t.rejects(openRing(options), { code: "LINK_TIMEOUT", peerRank: 1, message: /could not dial/ });
 });
 
 t.test("a ring opens although a rank comes later than the other", async (t) => {
