@@ -1,18 +1,36 @@
 /**
- * The local launcher: one coordinator and N workers as child processes of this one.
+ * The local launcher: one coordinator and N workers as child processes of this one, kept alive until the run ends.
+ *
+ * A process that dies is started again (restarts.ts says when): a worker joins the run anew, a coordinator takes its journal and its address up again, at
+ * which its workers redial it. The run ends with the coordinator's own exit, with a stop, or when no worker is left; from then on nothing is restarted.
  *
  * Ctrl-C reaches the whole process group, so the children ignore SIGINT and the supervisor alone decides: the first asks the coordinator to stop the run
  * after the step under way, the second ends everything at once. A child ends by itself when its channel to the supervisor closes, so none outlives it,
  * however it dies.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import { setTimeout as delay } from "node:timers/promises";
+import { Child, describeEnd } from "./child.ts";
+import {
+  coordinatorLimits,
+  countDeath,
+  type Deaths,
+  defaultDelayMs,
+  judgeCoordinatorEnd,
+  judgeDeaths,
+  judgeWorkerEnd,
+  noDeaths,
+  type RestartLimits,
+  type WorkerEndKind,
+  workerLimits,
+} from "./restarts.ts";
 import { createSignalCount, describeStop } from "./signals.ts";
-import type { SupervisedMessage, SupervisorMessage } from "./supervised-channel.ts";
+import type { SupervisedMessage } from "./supervised-channel.ts";
 
 export interface LocalLaunch {
   /** The program that runs a role, e.g. [process.execPath, cli.js]. */
   readonly program: readonly [string, ...string[]];
-  readonly coordinatorArgs: readonly string[];
+  /** After a death with the address that the coordinator must listen on again, to go on from its journal. */
+  readonly coordinatorArgs: (recovering: CoordinatorAddress | undefined) => readonly string[];
   /** Arguments of worker `index`, once the coordinator listens. */
   readonly workerArgs: (coordinator: CoordinatorAddress, index: number) => readonly string[];
   readonly workers: number;
@@ -23,6 +41,8 @@ export interface LocalLaunch {
   readonly onNotice: (line: string) => void;
   /** How long after a stop, or after the coordinator's end, children may take before they are killed. Default 5,000. */
   readonly graceMs?: number;
+  /** The wait before the second restart in a row; it doubles up to twenty times this. Default 500. */
+  readonly restartDelayMs?: number;
 }
 
 export interface CoordinatorAddress {
@@ -30,10 +50,12 @@ export interface CoordinatorAddress {
   readonly logFile: string;
 }
 
-/** How long the coordinator may take to notice the end of a worker. */
+/** How long the coordinator may take to notice the end of a worker, or to end after its workers, who heard of the run's end first. */
 const noticeMs = 2000;
+const onDisk = "the last checkpoint on disk is the newest";
+const resumable = "its run can be resumed from its last checkpoint";
 
-/** Runs a launch to its end. @returns the coordinator's exit code; 130 when it was ended by Ctrl-C; a worker's own when it could not even join. */
+/** Runs a launch to its end. @returns the coordinator's exit code; 130 when it was ended by Ctrl-C; a worker's own when no worker can join or stay. */
 export async function superviseLocal(launch: LocalLaunch): Promise<number> {
   const supervisor = new LocalSupervisor(launch);
   const stop = (signal: NodeJS.Signals) => supervisor.stop(signal);
@@ -51,11 +73,16 @@ class LocalSupervisor {
   readonly #launch: LocalLaunch;
   readonly #graceMs: number;
   readonly #countSignal = createSignalCount();
-  readonly #workers: ChildProcess[] = [];
+  /** Aborted when the launch ends, for whatever reason: nothing is started from then on. */
+  readonly #ending = new AbortController();
+  readonly #workers = new Set<Child>();
+  readonly #keepers: Promise<void>[] = [];
+  readonly #gone: { readonly kind: WorkerEndKind; readonly code: number }[] = [];
   readonly #timers: NodeJS.Timeout[] = [];
-  #coordinator: ChildProcess | undefined;
+  #coordinator: Child | undefined;
+  #address: CoordinatorAddress | undefined;
   #stops = 0;
-  /** The first exit code with which a worker ended before its coordinator. */
+  /** The exit code of the worker for whose sake the launch ends. */
   #failure: number | undefined;
 
   constructor(launch: LocalLaunch) {
@@ -64,77 +91,167 @@ class LocalSupervisor {
   }
 
   async run(): Promise<number> {
-    const coordinator = this.#start(this.#launch.coordinatorArgs, "inherit");
-    this.#coordinator = coordinator;
-    coordinator.on("message", (message: SupervisedMessage) => {
-      if (message.type !== "listening") return;
-      for (let index = 0; index < this.#launch.workers; index++) this.#startWorker(index, message);
-    });
-    const code = await exitOf(coordinator);
-    if (coordinator.signalCode !== null && this.#stops === 0) {
-      this.#launch.onNotice(
-        `the coordinator was ended by ${coordinator.signalCode}; its run can be resumed from its last checkpoint`,
-      );
-    }
+    const code = await this.#keepCoordinator();
+    this.#ending.abort();
     // Most workers have heard; one that is still on its way to the coordinator has not.
-    for (const worker of this.#workers) tell(worker, "the coordinator has ended");
+    for (const worker of this.#workers) worker.stop("the coordinator has ended");
     this.#later(this.#graceMs, () => this.killAll());
-    await Promise.all(this.#workers.map(exitOf));
+    await Promise.all(this.#keepers);
     for (const timer of this.#timers) clearTimeout(timer);
     if (this.#stops > 0) return code ?? 130;
     const isOurStop = code === 130 || code === null;
     return isOurStop ? (this.#failure ?? code ?? 1) : code;
   }
 
-  /** The first signal stops the run in order, the second ends everything. */
+  /** The first signal stops the run in order, the second ends everything; so does the first where no coordinator could hear it. */
   stop(signal: NodeJS.Signals): void {
     const times = this.#countSignal();
     if (times === 0) return;
     this.#stops = times;
-    if (times > 1) {
-      this.#launch.onNotice("ending at once; the last checkpoint on disk is the newest");
+    this.#ending.abort();
+    if (times > 1 || !this.#coordinator?.isRunning) {
+      this.#launch.onNotice(`ending at once; ${onDisk}`);
       return this.killAll();
     }
-    tell(this.#coordinator, describeStop(signal));
+    this.#coordinator.stop(describeStop(signal));
     this.#later(this.#graceMs, () => {
-      const seconds = this.#graceMs / 1000;
-      this.#launch.onNotice(
-        `the run did not stop within ${seconds} s and is ended; the last checkpoint on disk is the newest`,
-      );
+      this.#launch.onNotice(`the run did not stop within ${this.#graceMs / 1000} s and is ended; ${onDisk}`);
       this.killAll();
     });
   }
 
   killAll(): void {
-    for (const child of [this.#coordinator, ...this.#workers]) if (child && isRunning(child)) child.kill("SIGKILL");
+    this.#ending.abort();
+    this.#coordinator?.kill();
+    for (const worker of this.#workers) worker.kill();
   }
 
-  #start(args: readonly string[], output: "inherit" | "pipe"): ChildProcess {
-    const [command, ...program] = this.#launch.program;
-    return spawn(command, [...program, ...args], {
-      stdio: ["ignore", output, output, "ipc"],
-      env: { ...process.env, ...this.#launch.env },
-    });
+  /** @returns the exit code with which the run ended; null where the coordinator died. */
+  async #keepCoordinator(): Promise<number | null> {
+    const { coordinatorArgs, workers, onNotice } = this.#launch;
+    let deaths = noDeaths;
+    for (let isFirst = true; ; isFirst = false) {
+      let readyMs: number | undefined;
+      const child = this.#start("the coordinator", coordinatorArgs(this.#address), (message) => {
+        if (message.type !== "listening") return;
+        readyMs = performance.now();
+        this.#address = { url: message.url, logFile: message.logFile };
+        if (!isFirst) return onNotice(`the coordinator is back as pid ${child.pid}`);
+        if (this.#isEnding) return;
+        for (let index = 0; index < workers; index++) this.#keepers.push(this.#keepWorker(index, message));
+      });
+      this.#coordinator = child;
+      const end = await child.ended;
+      const kind = judgeCoordinatorEnd(end, { isFirst, wasReady: readyMs !== undefined });
+      if (kind === "over" || this.#isEnding) {
+        if (end.signal !== null && this.#stops === 0) onNotice(`the coordinator ${describeEnd(end)}; ${resumable}`);
+        return kind === "over" ? end.code : null;
+      }
+      deaths = countDeath(deaths, performance.now(), readyMs);
+      const what = `${named("the coordinator", child)} ${describeEnd(end)}`;
+      const again = `starting it again on port ${new URL(this.#address?.url ?? "").port}`;
+      const otherwise = `${resumable}; see ${this.#address?.logFile}`;
+      if (!(await this.#mayRestart(deaths, coordinatorLimits, { what, again, otherwise }))) return null;
+    }
   }
 
-  #startWorker(index: number, address: CoordinatorAddress): void {
-    const { workerArgs, onOutput, onNotice } = this.#launch;
-    const worker = this.#start(workerArgs(address, index), "pipe");
-    this.#workers.push(worker);
-    for (const stream of [worker.stdout, worker.stderr]) relayLines(stream, (line) => onOutput(index, line));
-    worker.once("exit", (code) => this.#workerEnded(index, code));
-    worker.once("error", (error) => onNotice(`worker ${index} could not be started: ${error.message}`));
+  /** @param first where the coordinator listened when the worker was first started */
+  async #keepWorker(index: number, first: CoordinatorAddress): Promise<void> {
+    const { workerArgs, onNotice, onOutput } = this.#launch;
+    const name = `worker ${index}`;
+    let deaths = noDeaths;
+    for (let isFirst = true; ; isFirst = false) {
+      const address = this.#address ?? first;
+      let readyMs: number | undefined;
+      const onMessage = (message: SupervisedMessage) => {
+        if (message.type !== "joined") return;
+        readyMs = performance.now();
+        if (!isFirst) onNotice(`${name} is back as pid ${child.pid}`);
+      };
+      const child = this.#start(name, workerArgs(address, index), onMessage, (line) => onOutput(index, line));
+      this.#workers.add(child);
+      const end = await child.ended;
+      this.#workers.delete(child);
+      const diedMs = performance.now();
+      const kind = judgeWorkerEnd(end, { isFirst, wasReady: readyMs !== undefined });
+      if (kind === "unfit") return this.#fail(end.code ?? 1, `${name} ${describeEnd(end)}`);
+      // One that ends by itself may have heard of the run's end: the coordinator's own is then about to be seen.
+      if (end.code !== null && kind !== "left") await this.#pause(noticeMs);
+      if (this.#isEnding) return;
+      const what = `${named(name, child)} ${describeEnd(end)}`;
+      if (kind === "died") {
+        deaths = countDeath(deaths, diedMs, readyMs);
+        const otherwise = `the run goes on without it; see ${address.logFile}`;
+        if (await this.#mayRestart(deaths, workerLimits, { what, again: "starting it again", otherwise })) continue;
+      } else if (kind === "spoiled") onNotice(`${what} and is not started again; see ${address.logFile}`);
+      else onNotice(`${name} has left`);
+      return this.#workerIsGone(kind, end.code ?? 1);
+    }
   }
 
-  /** A worker that dies while it trains is the coordinator's to notice; one that cannot even join is ours. One that ends after it says nothing. */
-  #workerEnded(index: number, code: number | null): void {
-    const isAfterwards = this.#coordinator !== undefined && !isRunning(this.#coordinator);
-    if (code === 0 || this.#failure !== undefined || isAfterwards) return;
-    this.#failure = code ?? 1;
+  /** Says what follows from a death, and waits for as long as that takes. @returns whether to start again. */
+  async #mayRestart(
+    deaths: Deaths,
+    limits: RestartLimits,
+    { what, again, otherwise }: { readonly what: string; readonly again: string; readonly otherwise: string },
+  ): Promise<boolean> {
+    const { onNotice, restartDelayMs = defaultDelayMs } = this.#launch;
+    const next = judgeDeaths(deaths, limits, restartDelayMs);
+    if (next.verdict === "giveUp") {
+      onNotice(`${what} and is given up: ${next.reason}; ${otherwise}`);
+      return false;
+    }
+    onNotice(`${what}; ${again}${next.afterMs === 0 ? "" : ` in ${next.afterMs / 1000} s`}`);
+    if (next.afterMs > 0) await this.#pause(next.afterMs);
+    return !this.#isEnding;
+  }
+
+  /** Without workers a run stands still, unless they say that it is over. */
+  #workerIsGone(kind: WorkerEndKind, code: number): void {
+    if (this.#isEnding) return;
+    this.#gone.push({ kind, code });
+    if (this.#gone.length < this.#launch.workers || this.#gone.some(({ kind }) => kind === "over")) return;
+    const failed = this.#gone.findLast(({ kind }) => kind !== "left");
+    this.#launch.onNotice("no worker is left: the run is stopped");
+    this.#fail(failed?.code ?? 130, "no worker is left");
+  }
+
+  /** A worker that dies while it trains is the coordinator's to notice; one that cannot even join is ours, and so is the last that goes. */
+  #fail(code: number, reason: string): void {
+    if (this.#isEnding) return;
+    this.#failure = code;
+    this.#ending.abort();
     this.#later(noticeMs, () => {
-      tell(this.#coordinator, `worker ${index} ended with ${code === null ? "a signal" : `exit code ${code}`}`);
+      this.#coordinator?.stop(reason);
       this.#later(this.#graceMs, () => this.killAll());
     });
+  }
+
+  #start(
+    name: string,
+    args: readonly string[],
+    onMessage: (message: SupervisedMessage) => void,
+    onOutput?: (line: string) => void,
+  ): Child {
+    const { program, env, onNotice } = this.#launch;
+    const [command, ...before] = program;
+    return new Child({
+      command,
+      args: [...before, ...args],
+      env: { ...process.env, ...env },
+      onMessage,
+      ...(onOutput ? { onOutput } : {}),
+      onError: (error) => onNotice(`${name}: ${error.message}`),
+    });
+  }
+
+  get #isEnding(): boolean {
+    return this.#ending.signal.aborted;
+  }
+
+  /** Cut short when the launch ends. */
+  async #pause(ms: number): Promise<void> {
+    await delay(ms, undefined, { signal: this.#ending.signal }).catch(() => {});
   }
 
   #later(ms: number, action: () => void): void {
@@ -142,27 +259,4 @@ class LocalSupervisor {
   }
 }
 
-const isRunning = (child: ChildProcess): boolean => child.exitCode === null && child.signalCode === null;
-
-function tell(child: ChildProcess | undefined, reason: string): void {
-  const message: SupervisorMessage = { type: "stop", reason };
-  // One that is just ending does not hear it.
-  if (child?.connected && isRunning(child)) child.send(message, () => {});
-}
-
-function exitOf(child: ChildProcess): Promise<number | null> {
-  return new Promise((resolve) => {
-    if (!isRunning(child)) return resolve(child.exitCode);
-    child.once("exit", (code) => resolve(code));
-    child.once("error", () => resolve(1));
-  });
-}
-
-function relayLines(stream: NodeJS.ReadableStream | null, onLine: (line: string) => void): void {
-  let pending = "";
-  stream?.on("data", (data: Buffer) => {
-    const lines = (pending + data.toString()).split("\n");
-    pending = lines.pop() ?? "";
-    for (const line of lines) if (line.trim() !== "") onLine(line);
-  });
-}
+const named = (name: string, { pid }: Child): string => (pid === undefined ? name : `${name} (pid ${pid})`);

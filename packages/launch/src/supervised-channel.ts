@@ -1,15 +1,19 @@
 /** A child's side of the channel to its supervisor. Without a supervisor the process listens to signals itself. */
 import { createSignalCount, describeStop } from "./signals.ts";
 
-/** Child to supervisor. */
-export type SupervisedMessage = { readonly type: "listening"; readonly url: string; readonly logFile: string };
+/** Child to supervisor: a coordinator listens, a worker was admitted and is prepared. */
+export type SupervisedMessage =
+  | { readonly type: "listening"; readonly url: string; readonly logFile: string }
+  | { readonly type: "joined" };
 
 /** Supervisor to child. */
 export type SupervisorMessage = { readonly type: "stop"; readonly reason: string };
 
 export interface Shutdown {
-  /** Asked to stop in order. */
+  /** Asked to stop in order, by a signal or by the supervisor. */
   readonly stop: AbortSignal;
+  /** By the supervisor: of a worker's run, that it is over. */
+  readonly toldToStop: AbortSignal;
   /** The supervisor is gone, if there was one. */
   readonly orphaned: AbortSignal;
   /** Whether a supervisor started this process. */
@@ -20,43 +24,45 @@ export interface Shutdown {
 }
 
 /**
- * Where this process hears that it should stop: from its supervisor alone where it has one (signals reach the whole group), else from SIGINT and
- * SIGTERM; a second signal exits at once with 130.
+ * Where this process hears that it should stop. With a supervisor: from it, and by SIGTERM, which asks a worker to leave and a coordinator to stop the run; a
+ * second one exits at once with 143. Ctrl-C reaches the whole group and is the supervisor's to judge. Without one: by SIGINT or SIGTERM; a second signal exits
+ * at once with 130.
  */
 export function listenForShutdown(): Shutdown {
-  const stop = new AbortController();
+  const signalled = new AbortController();
+  const told = new AbortController();
   const orphaned = new AbortController();
   const isSupervised = process.send !== undefined;
   const onMessage = (message: SupervisorMessage) => {
-    if (message.type === "stop") stop.abort(message.reason);
+    if (message.type === "stop") told.abort(message.reason);
   };
   const onDisconnect = () => orphaned.abort("the supervisor is gone");
   const ignore = () => {};
   const count = createSignalCount();
   const onSignal = (signal: NodeJS.Signals) => {
     const times = count();
-    if (times > 1) process.exit(130);
-    if (times === 1) stop.abort(describeStop(signal));
+    if (times > 1) process.exit(isSupervised ? 143 : 130);
+    if (times === 1) signalled.abort(describeStop(signal));
   };
+  const onInterrupt = isSupervised ? ignore : onSignal;
+  process.on("SIGINT", onInterrupt).on("SIGTERM", onSignal);
   if (isSupervised) {
     process.on("message", onMessage);
     process.on("disconnect", onDisconnect);
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, ignore);
     // It may have gone while this process was starting.
     if (!process.connected) onDisconnect();
-  } else {
-    process.on("SIGINT", onSignal);
-    process.on("SIGTERM", onSignal);
   }
   return {
-    stop: stop.signal,
+    stop: AbortSignal.any([signalled.signal, told.signal]),
+    toldToStop: told.signal,
     orphaned: orphaned.signal,
     isSupervised,
-    tell: (message) => process.send?.(message),
+    // A supervisor that is just dying does not hear it.
+    tell: (message) => process.send?.(message, undefined, undefined, () => {}),
     release() {
       process.off("message", onMessage);
       process.off("disconnect", onDisconnect);
-      for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, ignore).off(signal, onSignal);
+      process.off("SIGINT", onInterrupt).off("SIGTERM", onSignal);
       if (isSupervised && process.connected) process.disconnect();
     },
   };
