@@ -27,14 +27,20 @@ export interface TrainingOptions {
   readonly seats?: number | "auto";
   /** Samples held back from the training set, at every epoch's end evaluated in blocks of `blockSize`. Default 1/12 of the training set, 250. */
   readonly validation?: { readonly count?: number; readonly blockSize?: number };
-  /** A checkpoint every `everySteps` (default: at epochs' ends only); the last `keep` stay. Default 3. */
-  readonly checkpoint?: { readonly everySteps?: number | null; readonly keep?: number };
+  /** A checkpoint every `everySteps`, or so many minutes after the last (default: at epochs' ends only); the last `keep` stay, and the best. Default 3. */
+  readonly checkpoint?: {
+    readonly everySteps?: number | null;
+    readonly everyMinutes?: number | null;
+    readonly keep?: number;
+  };
   /** Ranks compare their state's hash every so many steps. Default 100. */
   readonly hashEverySteps?: number;
   /** Parameters reduced together, in bytes. A step is cut where they end, so that one is reduced while the next is computed. Part of what the bits depend on. Default 25 MiB. */
   readonly bucketBytes?: number;
   /** The unit sent over a link, in bytes. Default 256 KiB. */
   readonly segmentBytes?: number;
+  /** What a loss or a gradient that is not finite does: end the run, or leave out that step's update (ten in a row end the run). Default "stop". */
+  readonly onNotFinite?: "stop" | "skip";
   /** `strict` refuses ranks whose numerics fingerprints differ. Default "any". */
   readonly numerics?: "any" | "strict";
   /**
@@ -124,12 +130,14 @@ const definitionSchema = z.strictObject({
       everySteps: int(1, 2 ** 32 - 1)
         .nullable()
         .default(null),
+      everyMinutes: z.number().positive().nullable().default(null),
       keep: int(1, 10_000).default(3),
     })
     .prefault({}),
   hashEverySteps: int(1, 2 ** 32 - 1).default(100),
   bucketBytes: int(4096, 2 ** 30).default(25 * 2 ** 20),
   segmentBytes: int(64, 262_144).multipleOf(64).default(262_144),
+  onNotFinite: z.enum(["stop", "skip"]).default("stop"),
   numerics: z.enum(["any", "strict"]).default("any"),
   precision: z.enum(["float32", "bfloat16", "float16"]).default("float32"),
   compiler: z.enum(["grappler", "xla"]).default("grappler"),

@@ -6,6 +6,7 @@ export { type Bucket, createLayout, type RunLayout } from "./layout.ts";
 export { type LoadedDefinition, loadDefinition, type Override } from "./load-definition.ts";
 export { createMemory, createMemoryMap, type MemoryMap, type MemoryNeeds } from "./memory-map.ts";
 export type { Model, ModelInput } from "./model.ts";
+export { describeNotFinite } from "./not-finite.ts";
 export { type OptimizerSpec, slotNames, updateRange } from "./optimizer.ts";
 export { loadOptimizerKernels, type OptimizerKernels } from "./optimizer-kernels.ts";
 export { createPredictor, type Predictor, type PredictorOptions } from "./predictor.ts";
@@ -20,5 +21,5 @@ export {
   updateStatistics,
   writeInitialState,
 } from "./state.ts";
-export { readTail, type Tail, tailFields } from "./tail.ts";
+export { readTail, type Tail, tailFields, writePlan } from "./tail.ts";
 export { TrainingError } from "./training-error.ts";

@@ -9,7 +9,7 @@ export interface MemoryMap {
   readonly slots: readonly number[];
   /** Two reduction buffers, which alternate by round. */
   readonly reduced: readonly [number, number];
-  /** A flat buffer for each local seat. */
+  /** Flat buffers of the seats that the rank may sit on at a time: one for each of S, or as many as fit. Pages that nobody writes cost nothing. */
   readonly seats: readonly number[];
   /** A compute thread's batch and scratch. */
   readonly threads: readonly ThreadMemory[];
@@ -30,7 +30,6 @@ export interface ThreadMemory {
 export interface MemoryNeeds {
   readonly layout: RunLayout;
   readonly slots: number;
-  readonly localSeats: number;
   readonly threads: number;
   /** The most samples that a thread works at a time, training and evaluation. */
   readonly batch: number;
@@ -41,7 +40,7 @@ export interface MemoryNeeds {
 const maxBytes = 2 ** 32;
 const pageBytes = 65_536;
 
-/** @throws TrainingError OUT_OF_MEMORY when the run does not fit a WebAssembly memory; it says what is needed and what to change. */
+/** @throws TrainingError OUT_OF_MEMORY when not even one seat fits a WebAssembly memory; it says what is needed and what to change. */
 export function createMemoryMap(needs: MemoryNeeds): MemoryMap {
   const { layout } = needs;
   let end = 64;
@@ -56,7 +55,6 @@ export function createMemoryMap(needs: MemoryNeeds): MemoryMap {
     statistics: take(layout.statisticFloats),
     slots: times(needs.slots, () => take(layout.parameterFloats)),
     reduced: [take(layout.seatFloats), take(layout.seatFloats)] as const,
-    seats: times(needs.localSeats, () => take(layout.seatFloats)),
     threads: times(needs.threads, () => ({
       images: take(needs.batch * needs.imageFloats),
       labels: take(needs.batch),
@@ -64,15 +62,17 @@ export function createMemoryMap(needs: MemoryNeeds): MemoryMap {
       scratch: take(needs.batch + 32),
     })),
   };
-  const bytes = Math.ceil(end / pageBytes) * pageBytes;
-  if (bytes > maxBytes) {
-    const need = `${Math.round(bytes / 2 ** 20)} MiB for ${needs.localSeats} seats of ${layout.parameterFloats} parameters`;
+  const seatBytes = align(layout.seatFloats) * 4;
+  const fitting = Math.floor((maxBytes - end) / seatBytes);
+  if (fitting < 1) {
+    const need = `${Math.ceil((end + seatBytes) / 2 ** 20)} MiB for one seat of ${layout.parameterFloats} parameters and ${needs.threads} threads' batches of ${needs.batch}`;
     throw new TrainingError(
       "OUT_OF_MEMORY",
-      `a rank can hold 4096 MiB, this one needs ${need}; use more ranks or fewer seats`,
+      `a rank can hold 4096 MiB, this one needs ${need}; use fewer threads, smaller batches or a smaller model`,
     );
   }
-  return { ...map, bytes };
+  const seats = times(Math.min(layout.seats, fitting), () => take(layout.seatFloats));
+  return { ...map, seats, bytes: Math.ceil(end / pageBytes) * pageBytes };
 }
 
 /** The memory itself: shared, of a fixed size, so that its buffer never changes. */

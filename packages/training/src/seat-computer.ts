@@ -60,8 +60,6 @@ export function createSeatComputer(surroundings: StepSurroundings, data: Prepare
   };
   const first = trainSteps.values().next().value;
   const { allFinite } = loadOptimizerKernels(memory);
-  const hasOverflowed = (buffer: number) =>
-    surroundings.precision === "float16" && !allFinite(buffer, layout.parameterFloats);
 
   return {
     ops: first?.ops ?? 0,
@@ -90,7 +88,8 @@ export function createSeatComputer(surroundings: StepSurroundings, data: Prepare
         if (bucket !== last) onBucket?.(bucket);
       });
       const receipt = receiptLimbs(step, slots.first, ids);
-      writeTail(tail, { ...sums, samples, plan: plan ? 1 : 0, receipt, overflowed: hasOverflowed(buffer) ? 1 : 0 });
+      const overflowed = allFinite(buffer, layout.parameterFloats) ? 0 : 1;
+      writeTail(tail, { ...sums, samples, plan: plan ? 1 : 0, receipt, overflowed });
       if (last !== undefined) onBucket?.(last);
       return { dataMs: collated - started, computeMs: performance.now() - collated };
     },

@@ -12,15 +12,22 @@ export interface Tail {
   /** Seats whose rank has the pending plan; all of S: this step is the last under the old plan. */
   readonly plan: number;
   readonly receipt: readonly [number, number, number, number];
-  /** Seats whose gradients, in float16, are not all finite. */
+  /** Seats whose gradients are not all finite: in float16 the loss scale was too high, in any other precision the model or its data are at fault. */
   readonly overflowed: number;
 }
 
 /** Floats before the statistics. */
 export const tailFields = 16;
 
+const planField = 3;
+
 export function writeTail(target: Float32Array, tail: Tail): void {
   target.set([tail.loss, tail.correct, tail.samples, tail.plan, ...tail.receipt, tail.overflowed]);
+}
+
+/** Says anew, of a seat that is computed already, whether its rank has the pending plan. */
+export function writePlan(target: Float32Array, plan: boolean): void {
+  target[planField] = plan ? 1 : 0;
 }
 
 export function readTail(source: Float32Array): Tail {

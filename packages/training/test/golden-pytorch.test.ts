@@ -45,7 +45,7 @@ async function trainerOf(golden: Map<string, Float32Array>, batchNorm: boolean, 
   const model = buildModel(() => cnn(batchNorm), { imageShape: [12, 12, 1], classes: 10 }, 1);
   const layout = createLayout({ ...model, seats: 1, bucketBytes: 2 ** 20 });
   const slots = slotNames(optimizer).length;
-  const map = createMemoryMap({ layout, slots, localSeats: 1, threads: 1, batch: samples, imageFloats: 144 });
+  const map = createMemoryMap({ layout, slots, threads: 1, batch: samples, imageFloats: 144 });
   const memory = createMemory(map);
   const [thread] = map.threads;
   const [seat = 0] = map.seats;

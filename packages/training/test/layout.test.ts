@@ -168,7 +168,6 @@ t.test("bucketBytes enters the hash where it cuts otherwise", async (t) => {
 const needs = fc.record({
   layout: options.map(createLayout),
   slots: fc.integer({ min: 0, max: 3 }),
-  localSeats: fc.integer({ min: 1, max: 8 }),
   threads: fc.integer({ min: 1, max: 4 }),
   batch: fc.integer({ min: 1, max: 300 }),
   imageFloats: fc.integer({ min: 1, max: 3000 }),
@@ -196,7 +195,7 @@ t.test("nothing in a rank's memory overlaps; all is aligned, and address 0 is no
     const sorted = regions(map, each).sort(([a], [b]) => a - b);
     return (
       map.slots.length === each.slots &&
-      map.seats.length === each.localSeats &&
+      map.seats.length === each.layout.seats &&
       map.threads.length === each.threads &&
       map.bytes % 65_536 === 0 &&
       sorted.every(([start, floats], index) => {
@@ -208,35 +207,39 @@ t.test("nothing in a rank's memory overlaps; all is aligned, and address 0 is no
   t.doesNotThrow(() => fc.assert(fits));
 });
 
-const oneLayer = (floats: number) =>
-  createLayout({
+const rank = (floats: number, seats = 64) => ({
+  layout: createLayout({
     parameters: [{ name: "p", shape: [floats] }],
     statistics: [],
     classes: 2,
-    seats: 64,
+    seats,
     bucketBytes: 2 ** 22,
-  });
-const rank = (floats: number, localSeats: number) => ({
-  layout: oneLayer(floats),
+  }),
   slots: 2,
-  localSeats,
   threads: 2,
   batch: 32,
   imageFloats: 784,
 });
 
-t.test("a run that a rank cannot hold is refused, saying what it needs and what to change", async (t) => {
-  t.throws(() => createMemoryMap(rank(10_000_000, 110)), {
+t.test("a rank has room for every seat of the run, or for as many as fit", async (t) => {
+  t.equal(createMemoryMap(rank(10_000_000, 100)).seats.length, 100);
+  const few = createMemoryMap(rank(10_000_000, 110));
+  t.equal(few.seats.length, 102);
+  t.ok(few.bytes <= 2 ** 32 && few.bytes + 4 * 10_000_000 > 2 ** 32);
+  t.equal(createMemoryMap(rank(178_000_000, 4)).seats.length, 1);
+});
+
+t.test("a run of which a rank can hold no seat is refused, saying what it needs and what to change", async (t) => {
+  t.throws(() => createMemoryMap(rank(180_000_000)), {
     name: "TrainingError",
     code: "OUT_OF_MEMORY",
     message:
-      /^a rank can hold 4096 MiB, this one needs 43\d\d MiB for 110 seats of 10000000 parameters; use more ranks or fewer seats$/,
+      /^a rank can hold 4096 MiB, this one needs 41\d\d MiB for one seat of 180000000 parameters and 2 threads' batches of 32; use fewer threads, smaller batches or a smaller model$/,
   });
-  t.ok(createMemoryMap(rank(10_000_000, 100)).bytes <= 2 ** 32);
 });
 
 t.test("the memory is shared, as large as its map and full of zeros", async (t) => {
-  const map = createMemoryMap(rank(1000, 2));
+  const map = createMemoryMap(rank(1000));
   const { buffer } = createMemory(map);
   t.ok(buffer instanceof SharedArrayBuffer);
   t.equal(buffer.byteLength, map.bytes);

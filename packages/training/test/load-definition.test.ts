@@ -76,6 +76,8 @@ t.test("overrides replace fields by their path, and the config's own object is l
     ["optimizer.learningRate", 0.5],
     ["validation.blockSize", 30],
     ["checkpoint.everySteps", 7],
+    ["checkpoint.everyMinutes", 2.5],
+    ["onNotFinite", "skip"],
     ["epochs", 3],
     ["epochs", 4],
   );
@@ -84,12 +86,15 @@ t.test("overrides replace fields by their path, and the config's own object is l
     epochs: 4,
     optimizer: { kind: "sgd", learningRate: 0.5, momentum: 0.9 },
     validation: { count: 10, blockSize: 30 },
-    checkpoint: { everySteps: 7, keep: 3 },
+    checkpoint: { everySteps: 7, everyMinutes: 2.5, keep: 3 },
+    onNotFinite: "skip",
   });
   const refused: [string, unknown, RegExp][] = [
     ["optimizer.lr", 1, /optimizer: expected no other fields, found also "lr"/],
     ["batch", 1, /the whole: expected no other fields, found also "batch"/],
     ["optimizer.learningRate", "fast", /optimizer\.learningRate: expected a number, found "fast"/],
+    ["checkpoint.everyMinutes", -1, /checkpoint\.everyMinutes: expected a number above 0, found -1/],
+    ["onNotFinite", true, /onNotFinite: expected "stop" or "skip", found true/],
     ["seats.count", 3, /seats: expected "auto" or a whole number/],
     ["", 3, /the whole: expected no other fields/],
     ["optimizer.__proto__.momentum", 3, /optimizer: expected no other fields, found also "__proto__"/],

@@ -26,7 +26,7 @@ const model = buildModel(
   1,
 );
 const layout = createLayout({ ...model, seats: 1, bucketBytes: 4096 });
-const map = createMemoryMap({ layout, slots: 0, localSeats: 1, threads: 1, batch: samples, imageFloats: 64 });
+const map = createMemoryMap({ layout, slots: 0, threads: 1, batch: samples, imageFloats: 64 });
 const memory = createMemory(map);
 const [thread] = map.threads;
 const [seat = 0] = map.seats;

@@ -1,7 +1,7 @@
 import { expectedReceipt, syntheticImages } from "@ringmaster/data";
 import * as tf from "@tensorflow/tfjs";
 import t from "tap";
-import { adam, type OptimizerSpec, sgd } from "../src/index.ts";
+import { adam, type OptimizerSpec, readTail, sgd, tailFields, writePlan } from "../src/index.ts";
 import { batchOf, crossEntropySum, furthest } from "./fixtures/eager.ts";
 import { createLocalTrainer } from "./fixtures/local-trainer.ts";
 
@@ -155,3 +155,25 @@ for (const [name, model] of Object.entries(regularised)) {
     }
   });
 }
+
+t.test("the tail counts the seats whose gradients are not all finite, in float32 too", async (t) => {
+  const local = await trainer(4, adam());
+  t.equal(local.gradients(0).overflowed, 0);
+  const bias = local.tensors.model.at(-1);
+  if (!bias) throw new Error("a model without parameters");
+  const [first = 0] = bias.data;
+  bias.data[0] = Number.NaN;
+  t.equal(local.gradients(0).overflowed, 4);
+  bias.data[0] = first;
+  t.equal(local.gradients(0).overflowed, 0);
+});
+
+t.test("a seat's plan word is written anew without touching the rest of its tail", async (t) => {
+  const floats = Float32Array.from({ length: tailFields }, (_, index) => index + 10);
+  const before = readTail(floats);
+  for (const isPlanned of [true, false]) {
+    writePlan(floats, isPlanned);
+    t.same(readTail(floats), { ...before, plan: isPlanned ? 1 : 0 });
+  }
+  t.same([...floats.subarray(8)], [18, 19, 20, 21, 22, 23, 24, 25]);
+});

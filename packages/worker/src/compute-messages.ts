@@ -14,8 +14,6 @@ export interface ComputeThreadData {
   readonly dataset: ImageDataset;
   readonly thread: number;
   readonly threads: number;
-  /** The rank's seats, all of them; thread t works every seat whose index is t modulo the threads. */
-  readonly seats: readonly number[];
   readonly barrier: SharedArrayBuffer;
 }
 
@@ -24,31 +22,59 @@ export interface Shaped {
   readonly shape: readonly number[];
 }
 
+/** A seat of the rank, as long as the command that it comes with is worked. */
+export interface SeatWork {
+  readonly seat: number;
+  /** Byte offset of its flat buffer. */
+  readonly buffer: number;
+  /** Its gradients of this very step are whole in its buffer. */
+  readonly isKept: boolean;
+}
+
+/** The step that is held: the optimizer runs on its reduced gradients. */
+export interface Update {
+  readonly optimizerStep: number;
+  readonly samples: number;
+  readonly lossScale: number;
+  readonly parity: 0 | 1;
+}
+
+export interface NextStep {
+  readonly step: number;
+  /** Whether this rank has the pending plan. */
+  readonly plan: boolean;
+  readonly lossScale: number;
+  /** World of one: the reduction buffer to fold all seats into. */
+  readonly foldInto: 0 | 1 | null;
+}
+
+/** A command that all threads work, each its part, and end with `done` or `failed`. Thread t works every seat whose place in `seats` is t modulo the threads. */
 export type ComputeCommand =
   | {
-      readonly type: "useMemory";
-      readonly memory: WebAssembly.Memory;
-      readonly map: MemoryMap;
-      readonly initialise: boolean;
+      readonly type: "step";
+      /** The number of this command: reports of its seats name it. */
+      readonly command: number;
+      readonly seats: readonly SeatWork[];
+      readonly update: Update | null;
+      readonly compute: NextStep | null;
     }
   | {
-      readonly type: "step";
-      /** The step that is held: the optimizer runs on its reduced gradients. */
-      readonly update: {
-        readonly optimizerStep: number;
-        readonly samples: number;
-        readonly lossScale: number;
-        readonly parity: 0 | 1;
-      } | null;
-      /** The next step; `plan`: whether this rank has the pending plan. */
-      readonly compute: {
-        readonly step: number;
-        readonly plan: boolean;
-        readonly lossScale: number;
-        readonly foldInto: 0 | 1 | null;
-      } | null;
+      readonly type: "evaluate";
+      readonly command: number;
+      readonly seats: readonly SeatWork[];
+      readonly split: EvaluationSplit;
+      readonly foldInto: 0 | 1 | null;
     }
-  | { readonly type: "evaluate"; readonly split: EvaluationSplit; readonly foldInto: 0 | 1 | null };
+  /** Write the seed's state anew. */
+  | { readonly type: "initialise" };
+
+/** The first thing that a thread is told once it has built the model; it answers `ready`. */
+export interface UseMemory {
+  readonly type: "useMemory";
+  readonly memory: WebAssembly.Memory;
+  readonly map: MemoryMap;
+  readonly initialise: boolean;
+}
 
 export type ComputeReport =
   | {
@@ -62,7 +88,16 @@ export type ComputeReport =
   /** A step's bucket of a seat, not its last, is in the seat's buffer. */
   | { readonly type: "bucketReady"; readonly seat: number; readonly bucket: number }
   /** All of a round that a seat gives is in its buffer. */
-  | { readonly type: "seatReady"; readonly seat: number; readonly dataMs: number; readonly computeMs: number }
+  | {
+      readonly type: "seatReady";
+      readonly command: number;
+      readonly seat: number;
+      readonly dataMs: number;
+      readonly computeMs: number;
+    }
   /** World of one: this thread has folded its part. */
   | { readonly type: "folded" }
+  /** This thread is through with a command and touches no memory until the next. */
+  | { readonly type: "done" }
+  /** So it is after a failure. BARRIER_ABORTED: another thread has failed. */
   | { readonly type: "failed"; readonly code: string; readonly message: string };

@@ -1,5 +1,4 @@
-/** The main thread's view of a rank's compute threads: starts them, gives commands, and hears of seats and updates. It never waits for them. */
-import { Worker } from "node:worker_threads";
+/** The main thread's view of a rank's computing: its memory, its seats, the commands to its compute threads, and what they say. It never waits for them. */
 import type { BackendOptions, NumericsFingerprint } from "@ringmaster/backend";
 import type { ImageDataset } from "@ringmaster/data";
 import type { RunConfig } from "@ringmaster/protocol";
@@ -8,6 +7,7 @@ import {
   createLayout,
   createMemory,
   createMemoryMap,
+  type EvaluationSplit,
   type MemoryMap,
   type PreparedData,
   type RunLayout,
@@ -15,8 +15,9 @@ import {
   slotNames,
   stateTensors,
 } from "@ringmaster/training";
-import { barrierBytes } from "./barrier.ts";
-import type { ComputeCommand, ComputeReport, ComputeThreadData } from "./compute-messages.ts";
+import type { NextStep, Update } from "./compute-messages.ts";
+import { ComputeThreads, type WorkReport } from "./compute-threads.ts";
+import { SeatSlots } from "./seat-slots.ts";
 import { WorkerError } from "./worker-error.ts";
 
 export interface ComputeEvents {
@@ -36,11 +37,10 @@ export interface ComputeOptions {
   readonly computeOn: Required<BackendOptions>;
   readonly dataset: ImageDataset;
   readonly data: PreparedData;
+  /** What the rank has; more than seats are not started. */
   readonly threads: number;
-  /** The rank's seats. */
-  readonly seats: readonly number[];
-  /** Fills the state in before the first step; undefined: from the seed. */
-  readonly restore: ((tensors: StateTensors) => void) | undefined;
+  /** Fills the state in before the shapes are prepared. Default: the seed's. */
+  readonly restore?: (tensors: StateTensors) => void;
   readonly events: ComputeEvents;
   /** Gives up while threads are still being prepared. */
   readonly signal?: AbortSignal;
@@ -63,52 +63,57 @@ export interface ComputeSide {
   readonly probeHash: string;
   /** See `WorkerReady.eagerBecause`. */
   readonly eagerBecause: string | null;
-  command(command: Exclude<ComputeCommand, { type: "useMemory" }>): void;
+  /** How many seats fit this rank's memory. */
+  readonly seatCapacity: number;
+  /**
+   * The rank's seats from now on; none at the start. Seats that stay keep their buffers and what is in them; one that comes back does so if its buffer was not
+   * given away.
+   * @throws WorkerError MISUSE while commands are under way, or beyond the capacity
+   */
+  takeSeats(seats: readonly number[]): void;
+  /** Byte offset of the flat buffer of one of the rank's seats. @throws WorkerError MISUSE for any other seat */
+  seatOffset(seat: number): number;
+  /** The rank's seats whose gradients of the step with this tag are whole in their buffers. */
+  kept(tag: string): readonly number[];
+  /**
+   * Updates with the step that is held, then computes the next. Seats kept under `compute.tag` are not computed again: they are given as they are, with the
+   * plan word of now. `compute.tag` names the step and the state that it starts from.
+   */
+  step(command: {
+    readonly update: Update | null;
+    readonly compute: (NextStep & { readonly tag: string }) | null;
+  }): void;
+  /** Leaves kept gradients as they are. */
+  evaluate(command: { readonly split: EvaluationSplit; readonly foldInto: 0 | 1 | null }): void;
+  /**
+   * Writes the seed's state anew. Resolves when it is there.
+   * @throws WorkerError MISUSE while commands are under way; what the threads failed with
+   */
+  initialise(): Promise<void>;
+  /** Resolves once every command is done, or has failed: the threads touch no memory until the next. */
+  whenIdle(): Promise<void>;
+  /** How long the command under way has been worked, 0 while idle. */
+  busyMs(): number;
   takeTiming(): ComputeTiming;
   close(): Promise<void>;
 }
-
-/** A thread that waits at the barrier for one that failed never ends its preparation; ending it there is safe. */
-const longestPreparationMs = 30_000;
 
 /**
  * Starts the compute threads and returns when every shape is prepared and the state is in place.
  * @throws WorkerError with a thread's own code, or COMPUTE_THREAD_ENDED.
  */
 export async function startComputeSide(options: ComputeOptions): Promise<ComputeSide> {
-  const { config, dataset, seats, threads, events } = options;
-  const barrier = new SharedArrayBuffer(barrierBytes);
-  const timing = Array.from({ length: threads }, () => ({ dataMs: 0, computeMs: 0 }));
+  const { configPath, config, computeOn, dataset, data, events, restore, signal } = options;
+  const count = Math.min(options.threads, config.seats);
+  const timing = Array.from({ length: count }, () => ({ dataMs: 0, computeMs: 0 }));
   let optimizerMs = 0;
   let folded = 0;
+  let slots = new SeatSlots(0);
   let isOpen = false;
-  let closing = false;
-  const preparing = new Set(timing.keys());
-  let onPrepared: () => void = () => {};
-  const prepared = (thread: number) => {
-    preparing.delete(thread);
-    if (preparing.size === 0) onPrepared();
-  };
-  const built = collector<Extract<ComputeReport, { type: "built" }>>(threads);
-  const ready = collector<Extract<ComputeReport, { type: "ready" }>>(threads);
+  let failure: WorkerError | undefined;
 
-  const fail = (error: WorkerError) => {
-    if (closing) return;
-    if (isOpen) events.failed(error);
-    built.reject(error);
-    ready.reject(error);
-  };
-  const hear = (thread: number, report: ComputeReport) => {
+  const heard = (thread: number, report: WorkReport) => {
     switch (report.type) {
-      case "built":
-        prepared(thread);
-        return built.add(thread, report);
-      case "ready":
-        prepared(thread);
-        return ready.add(thread, report);
-      case "failed":
-        prepared(thread);
-        return fail(new WorkerError(report.code, report.message));
       case "updated":
         optimizerMs += report.optimizerMs;
         return events.updated();
@@ -120,76 +125,56 @@ export async function startComputeSide(options: ComputeOptions): Promise<Compute
           own.dataMs += report.dataMs;
           own.computeMs += report.computeMs;
         }
+        slots.ready(report.command, report.seat);
         return events.seatReady(report.seat);
       }
       case "folded":
         folded++;
-        if (folded % threads === 0) events.folded();
+        if (folded % count === 0) events.folded();
         return;
     }
   };
-
-  const entry = new URL(
-    import.meta.url.endsWith(".ts") ? "./compute-thread.ts" : "./compute-thread.js",
-    import.meta.url,
-  );
-  const workers = Array.from({ length: threads }, (_, thread) => {
-    const { configPath, computeOn } = options;
-    const workerData: ComputeThreadData = { configPath, config, computeOn, dataset, thread, threads, seats, barrier };
-    const worker = new Worker(entry, { workerData });
-    worker.on("message", (report: ComputeReport) => hear(thread, report));
-    worker.on("error", (error) =>
-      fail(new WorkerError("COMPUTE_THREAD_ENDED", `compute thread ${thread}: ${String(error)}`)),
-    );
-    worker.on("exit", (code) => {
-      prepared(thread);
-      fail(new WorkerError("COMPUTE_THREAD_ENDED", `compute thread ${thread} ended with code ${code}`));
-    });
-    return worker;
-  });
-  const close = async () => {
-    closing = true;
-    // A thread that is ended while it loads a library or builds a function takes the process with it: its calls into V8 fail, which koffi does not survive.
-    if (preparing.size > 0) {
-      const { promise, resolve } = promiseParts<void>();
-      onPrepared = resolve;
-      const timer = setTimeout(resolve, longestPreparationMs);
-      await promise;
-      clearTimeout(timer);
-    }
-    await Promise.all(workers.map((worker) => worker.terminate()));
+  const failed = (error: WorkerError) => {
+    failure ??= error;
+    if (isOpen) events.failed(error);
   };
+  const threads = new ComputeThreads(count, { configPath, config, computeOn, dataset }, { heard, failed });
+  const { underWay } = threads;
 
-  const giveUp = () => fail(new WorkerError("GIVEN_UP", "the run ended before this rank was prepared"));
-  options.signal?.addEventListener("abort", giveUp, { once: true });
+  const giveUp = () => threads.giveUp(new WorkerError("GIVEN_UP", "the run ended before this rank was prepared"));
+  signal?.addEventListener("abort", giveUp, { once: true });
   try {
-    const [first] = await built.all;
+    const [first] = await threads.built;
     if (first === undefined) throw new WorkerError("COMPUTE_THREAD_ENDED", "no compute thread was started");
     const { parameters, statistics, fingerprint } = first;
+    const { seats, bucketBytes, optimizer } = config;
     const classes = dataset.classNames.length;
-    const layout = createLayout({
-      parameters,
-      statistics,
-      classes,
-      seats: config.seats,
-      bucketBytes: config.bucketBytes,
-    });
+    const layout = createLayout({ parameters, statistics, classes, seats, bucketBytes });
     const map = createMemoryMap({
       layout,
-      slots: slotNames(config.optimizer).length,
-      localSeats: seats.length,
-      threads,
-      batch: Math.max(...options.data.sampler.seatShapes(), ...blockShapes(options.data)),
+      slots: slotNames(optimizer).length,
+      threads: count,
+      batch: Math.max(...data.sampler.seatShapes(), ...blockShapes(data)),
       imageFloats: dataset.imageShape.reduce((product, extent) => product * extent, 1),
     });
     const memory = createMemory(map);
-    const tensors = stateTensors(memory, map, layout, config.optimizer);
-    options.restore?.(tensors);
-    for (const thread of timing.keys()) preparing.add(thread);
-    for (const worker of workers)
-      worker.postMessage({ type: "useMemory", memory, map, initialise: !options.restore } satisfies ComputeCommand);
-    const [firstReady] = await ready.all;
+    const tensors = stateTensors(memory, map, layout, optimizer);
+    restore?.(tensors);
+    slots = new SeatSlots(map.seats.length);
+    const [firstReady] = await threads.useMemory({ type: "useMemory", memory, map, initialise: !restore });
     isOpen = true;
+
+    const begin = () => underWay.begin(performance.now());
+    const checkIdle = () => {
+      if (underWay.isIdle) return;
+      throw new WorkerError(
+        "MISUSE",
+        "expected idle compute threads, found a command under way: wait until it is done",
+      );
+    };
+    const seatOffset = (seat: number) => map.seats[slots.indexOf(seat)] ?? 0;
+    const seatWork = (kept: readonly number[]) =>
+      slots.seats.map((seat) => ({ seat, buffer: seatOffset(seat), isKept: kept.includes(seat) }));
     return {
       layout,
       map,
@@ -198,9 +183,31 @@ export async function startComputeSide(options: ComputeOptions): Promise<Compute
       fingerprint,
       probeHash: firstReady?.probeHash ?? "",
       eagerBecause: firstReady?.eagerBecause ?? null,
-      command(command) {
-        for (const worker of workers) worker.postMessage(command);
+      seatCapacity: map.seats.length,
+      takeSeats(taken) {
+        checkIdle();
+        slots.take(taken);
       },
+      seatOffset,
+      kept: (tag) => slots.kept(tag),
+      step({ update, compute }) {
+        const command = begin();
+        const work = compute ? seatWork(slots.kept(compute.tag)) : [];
+        if (compute) slots.train(command, compute.tag);
+        threads.give({ type: "step", command, seats: work, update, compute });
+      },
+      evaluate({ split, foldInto }) {
+        threads.give({ type: "evaluate", command: begin(), seats: seatWork([]), split, foldInto });
+      },
+      async initialise() {
+        checkIdle();
+        begin();
+        threads.give({ type: "initialise" });
+        await underWay.whenIdle();
+        if (failure) throw failure;
+      },
+      whenIdle: () => underWay.whenIdle(),
+      busyMs: () => underWay.busyMs(performance.now()),
       takeTiming() {
         const longest = (field: "dataMs" | "computeMs") => Math.max(...timing.map((own) => own[field]));
         const taken = { dataMs: longest("dataMs"), computeMs: longest("computeMs"), optimizerMs };
@@ -208,37 +215,12 @@ export async function startComputeSide(options: ComputeOptions): Promise<Compute
         optimizerMs = 0;
         return taken;
       },
-      close,
+      close: () => threads.close(),
     };
   } catch (error) {
-    await close();
+    await threads.close();
     throw error;
   } finally {
-    options.signal?.removeEventListener("abort", giveUp);
+    signal?.removeEventListener("abort", giveUp);
   }
-}
-
-/** Gathers one report a thread, in the order of threads. */
-function collector<Report>(threads: number) {
-  const { promise, resolve, reject } = promiseParts<readonly Report[]>();
-  promise.catch(() => {});
-  const reports = new Map<number, Report>();
-  return {
-    all: promise,
-    reject,
-    add(thread: number, report: Report) {
-      reports.set(thread, report);
-      if (reports.size === threads) resolve([...reports].sort(([a], [b]) => a - b).map(([, each]) => each));
-    },
-  };
-}
-
-function promiseParts<Value>() {
-  let resolve: (value: Value) => void = () => {};
-  let reject: (error: Error) => void = () => {};
-  const promise = new Promise<Value>((onResolve, onReject) => {
-    resolve = onResolve;
-    reject = onReject;
-  });
-  return { promise, resolve, reject };
 }

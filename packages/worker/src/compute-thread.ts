@@ -14,12 +14,22 @@ import {
   loadOptimizerKernels,
   prepareData,
   stateTensors,
+  tailFields,
   updateRange,
   updateStatistics,
   writeInitialState,
+  writePlan,
 } from "@ringmaster/training";
 import { createBarrier } from "./barrier.ts";
-import type { ComputeCommand, ComputeReport, ComputeThreadData } from "./compute-messages.ts";
+import type {
+  ComputeCommand,
+  ComputeReport,
+  ComputeThreadData,
+  NextStep,
+  SeatWork,
+  Update,
+  UseMemory,
+} from "./compute-messages.ts";
 import { explain } from "./worker-error.ts";
 
 const port = parentPort;
@@ -33,11 +43,12 @@ const {
   dataset,
   thread,
   threads,
-  seats,
   barrier: barrierBuffer,
 } = workerData as ComputeThreadData;
 const barrier = createBarrier(barrierBuffer, threads);
-const mySeats = seats.map((seat, index) => ({ seat, index })).filter(({ index }) => index % threads === thread);
+
+/** Those of the rank's seats that this thread works. */
+const mine = (seats: readonly SeatWork[]) => seats.filter((_, index) => index % threads === thread);
 
 /** The part [start, end) of `floats` that is this thread's, cut at cache lines. */
 function myPart(floats: number): { start: number; end: number } {
@@ -46,7 +57,7 @@ function myPart(floats: number): { start: number; end: number } {
   return { start: cut(thread), end: cut(thread + 1) };
 }
 
-async function start(): Promise<(command: ComputeCommand) => void> {
+async function start(): Promise<(command: ComputeCommand | UseMemory) => void> {
   const backend = await openBackend(computeOn);
   const { definition } = await loadDefinition(configPath);
   const input = { imageShape: [...dataset.imageShape] as [number, number, number], classes: dataset.classNames.length };
@@ -58,12 +69,11 @@ async function start(): Promise<(command: ComputeCommand) => void> {
     statistics: layout.statistics.map(({ name, shape }) => ({ name, shape })),
   };
   report({ type: "built", ...shapes, fingerprint: numericsFingerprint(backend) });
-  let handle: ((command: ComputeCommand) => void) | undefined;
+  let work: ((command: ComputeCommand) => void) | undefined;
 
-  const useMemory = (command: Extract<ComputeCommand, { type: "useMemory" }>) => {
-    const { memory, map } = command;
+  const useMemory = ({ memory, map, initialise }: UseMemory) => {
     const tensors = stateTensors(memory, map, layout, config.optimizer);
-    if (thread === 0 && command.initialise) writeInitialState(tensors, model);
+    if (thread === 0 && initialise) writeInitialState(tensors, model);
     barrier.wait();
     const own = map.threads[thread];
     if (own === undefined) throw new RangeError(`the memory map has no thread ${thread}`);
@@ -74,16 +84,20 @@ async function start(): Promise<(command: ComputeCommand) => void> {
     );
     const optimizerKernels = loadOptimizerKernels(memory);
     const sumKernels = loadSumKernels(memory);
-    const bufferOf = (index: number) => map.seats[index] ?? 0;
     // The last bucket is there with all the rest.
     const lastBucket = layout.stepBuckets.at(-1);
-    const reduction: ReductionMemory = {
-      memory,
-      seatOffset: (seat) => bufferOf(seats.indexOf(seat)),
-      reducedOffset: (parity) => map.reduced[parity],
-    };
-    const fold = (buckets: readonly number[], parity: 0 | 1) => {
+    const fold = (seats: readonly SeatWork[], buckets: readonly number[], parity: 0 | 1) => {
       barrier.wait();
+      const buffers = new Map(seats.map(({ seat, buffer }) => [seat, buffer]));
+      const reduction: ReductionMemory = {
+        memory,
+        seatOffset(seat) {
+          const buffer = buffers.get(seat);
+          if (buffer === undefined) throw new RangeError(`a world of one sits on every seat, but not on ${seat}`);
+          return buffer;
+        },
+        reducedOffset: (of) => map.reduced[of],
+      };
       for (const bucket of buckets) {
         const { start: first, end } = myPart(layout.buckets[bucket]?.length ?? 0);
         foldRange(sumKernels, reduction, layout, parity, bucket, first, end);
@@ -91,38 +105,51 @@ async function start(): Promise<(command: ComputeCommand) => void> {
       report({ type: "folded" });
     };
 
-    handle = (next) => {
-      if (next.type === "step") {
-        if (next.update !== null) {
-          const began = performance.now();
-          const { optimizerStep, samples, lossScale, parity } = next.update;
-          const buffers = { parameters: map.parameters, gradients: map.reduced[parity], slots: map.slots };
-          updateRange(optimizerKernels, config.optimizer, {
-            ...buffers,
-            ...myPart(layout.parameterFloats),
-            step: optimizerStep,
-            samples: samples * lossScale,
-          });
-          if (thread === 0) updateStatistics(memory, map, layout, computer.rewrites, map.reduced[parity], samples);
-          barrier.wait();
-          if (thread === 0) report({ type: "updated", optimizerMs: performance.now() - began });
+    const update = ({ optimizerStep, samples, lossScale, parity }: Update) => {
+      const began = performance.now();
+      const buffers = { parameters: map.parameters, gradients: map.reduced[parity], slots: map.slots };
+      updateRange(optimizerKernels, config.optimizer, {
+        ...buffers,
+        ...myPart(layout.parameterFloats),
+        step: optimizerStep,
+        samples: samples * lossScale,
+      });
+      if (thread === 0) updateStatistics(memory, map, layout, computer.rewrites, map.reduced[parity], samples);
+      barrier.wait();
+      if (thread === 0) report({ type: "updated", optimizerMs: performance.now() - began });
+    };
+
+    const train = ({ seat, buffer, isKept }: SeatWork, { step, plan, lossScale }: NextStep) => {
+      const onBucket = (bucket: number) => {
+        if (bucket !== lastBucket) report({ type: "bucketReady", seat, bucket });
+      };
+      if (!isKept) return computer.train(step, seat, buffer, { plan, lossScale }, onBucket);
+      writePlan(new Float32Array(memory.buffer, buffer + 4 * layout.tailStart, tailFields), plan);
+      layout.stepBuckets.forEach(onBucket);
+      return { dataMs: 0, computeMs: 0 };
+    };
+
+    work = (next) => {
+      switch (next.type) {
+        case "step": {
+          const { command, seats, compute } = next;
+          if (next.update !== null) update(next.update);
+          if (compute === null) return;
+          for (const each of mine(seats))
+            report({ type: "seatReady", command, seat: each.seat, ...train(each, compute) });
+          if (compute.foldInto !== null) fold(seats, layout.stepBuckets, compute.foldInto);
+          return;
         }
-        if (next.compute !== null) {
-          const { step, plan, lossScale, foldInto } = next.compute;
-          for (const { seat, index } of mySeats) {
-            const timing = computer.train(step, seat, bufferOf(index), { plan, lossScale }, (bucket) => {
-              if (bucket !== lastBucket) report({ type: "bucketReady", seat, bucket });
-            });
-            report({ type: "seatReady", seat, ...timing });
-          }
-          if (foldInto !== null) fold(layout.stepBuckets, foldInto);
+        case "evaluate": {
+          const { command, seats, split, foldInto } = next;
+          for (const { seat, buffer } of mine(seats))
+            report({ type: "seatReady", command, seat, ...computer.evaluate(split, seat, buffer) });
+          if (foldInto !== null) fold(seats, [layout.evaluationBucket], foldInto);
+          return;
         }
-      } else if (next.type === "evaluate") {
-        for (const { seat, index } of mySeats) {
-          const timing = computer.evaluate(next.split, seat, bufferOf(index));
-          report({ type: "seatReady", seat, ...timing });
-        }
-        if (next.foldInto !== null) fold([layout.evaluationBucket], next.foldInto);
+        case "initialise":
+          if (thread === 0) writeInitialState(tensors, model);
+          return;
       }
     };
 
@@ -130,21 +157,29 @@ async function start(): Promise<(command: ComputeCommand) => void> {
 
     /** The hash of the run's own gradient on a fixed part of a batch: seat 0's of the first step, whoever asks. */
     function probe(): string {
-      const buffer = bufferOf(0);
+      const [buffer = 0] = map.seats;
       computer.train(0, 0, buffer, { plan: false, lossScale: 1 });
       const gradient = new Uint8Array(memory.buffer, buffer, 4 * layout.tailStart);
       return createHash("sha256").update(gradient).digest("hex");
     }
   };
 
-  return (command) => (command.type === "useMemory" ? useMemory(command) : handle?.(command));
+  return (command) => {
+    if (command.type === "useMemory") return useMemory(command);
+    work?.(command);
+    report({ type: "done" });
+  };
 }
 
-const fail = (error: unknown) => report({ type: "failed", ...explain(error) });
+const fail = (error: unknown) => {
+  // Nobody may wait for this thread any longer.
+  barrier.abort();
+  report({ type: "failed", ...explain(error) });
+};
 
 // Commands that arrive while the model is built wait in the port.
 start().then((handle) => {
-  port.on("message", (command: ComputeCommand) => {
+  port.on("message", (command: ComputeCommand | UseMemory) => {
     try {
       handle(command);
     } catch (error) {

@@ -3,9 +3,9 @@ import type { WorkerEvaluated } from "@ringmaster/protocol";
 import type { EvaluationSplit, StateTensors } from "@ringmaster/training";
 import { type ComputeOptions, type ComputeSide, startComputeSide } from "./compute-side.ts";
 import { readEvaluation } from "./reduced-evaluation.ts";
-import type { WorkerError } from "./worker-error.ts";
+import { WorkerError } from "./worker-error.ts";
 
-export type EvaluateOptions = Omit<ComputeOptions, "seats" | "events" | "restore"> & {
+export type EvaluateOptions = Omit<ComputeOptions, "events" | "restore"> & {
   /** Fills the state to evaluate in. */
   readonly restore: (tensors: StateTensors) => void;
   readonly split: EvaluationSplit;
@@ -24,7 +24,6 @@ export async function evaluateState({ split, ...options }: EvaluateOptions): Pro
       failed = reject;
     });
     outcome.catch(() => {});
-    const threads = Math.min(options.threads, seats.length);
     const events = {
       bucketReady() {},
       seatReady() {},
@@ -32,8 +31,14 @@ export async function evaluateState({ split, ...options }: EvaluateOptions): Pro
       folded: () => folded(),
       failed: (error: WorkerError) => failed(error),
     };
-    side = await startComputeSide({ ...options, threads, seats, events });
-    side.command({ type: "evaluate", split, foldInto: parity });
+    side = await startComputeSide({ ...options, events });
+    if (side.seatCapacity < seats.length)
+      throw new WorkerError(
+        "OUT_OF_MEMORY",
+        `an evaluation needs room for the run's ${seats.length} seats, and ${side.seatCapacity} fit the 4096 MiB of a process`,
+      );
+    side.takeSeats(seats);
+    side.evaluate({ split, foldInto: parity });
     await outcome;
     return readEvaluation(side, split, parity);
   } finally {

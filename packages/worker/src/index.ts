@@ -1,2 +1,12 @@
 export { type EvaluateOptions, evaluateState } from "./evaluate-state.ts";
 export { runWorker, type WorkerEnd, type WorkerLog, type WorkerOptions } from "./run-worker.ts";
+export {
+  newStanding,
+  nextStanding,
+  type Standing,
+  type StandingInput,
+  type StandingOutcome,
+  type Verdict,
+} from "./standing.ts";
+export { WorkerCore } from "./worker-core.ts";
+export type { OptimizerUpdate, WorkerEffect, WorkerIdentity, WorkerInput } from "./worker-io.ts";

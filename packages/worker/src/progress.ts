@@ -11,38 +11,52 @@ export const initialProgress: RunProgress = {
   epochSums: { loss: 0, correct: 0, samples: 0 },
   evaluations: [],
   best: null,
+  skippedInRow: 0,
 };
+
+export const seedProgress = (precision: RunConfig["precision"]): RunProgress => ({
+  ...initialProgress,
+  lossScale: initialLossScale(precision),
+});
 
 interface StepSums {
   readonly loss: number;
   readonly correct: number;
   readonly samples: number;
-  /** Seats whose gradients were not finite: the update is left out. */
-  readonly overflowed: number;
 }
+
+/**
+ * - `update`: the optimizer runs.
+ * - `rescale`: gradients overflowed in float16: the update is left out, and the loss scale halved.
+ * - `skip`: the model or its data gave what is not finite, and the config says to leave such steps out; their sums too, which may be NaN.
+ */
+export type StepUse = "update" | "rescale" | "skip";
 
 export function afterStep(
   progress: RunProgress,
   sums: StepSums,
+  use: StepUse,
   stepsPerEpoch: number,
   precision: RunConfig["precision"],
 ): RunProgress {
-  const isUpdated = sums.overflowed === 0;
+  const isUpdated = use === "update";
   const epochEnds = progress.stepInEpoch + 1 === stepsPerEpoch;
   const { epochSums } = progress;
+  const added = use === "skip" ? initialProgress.epochSums : sums;
   return {
     ...progress,
     step: progress.step + 1,
     epoch: progress.epoch + (epochEnds ? 1 : 0),
     stepInEpoch: epochEnds ? 0 : progress.stepInEpoch + 1,
     optimizerSteps: progress.optimizerSteps + (isUpdated ? 1 : 0),
+    skippedInRow: use === "skip" ? progress.skippedInRow + 1 : isUpdated ? 0 : progress.skippedInRow,
     lossScale: isUpdated ? afterGoodStep(progress.lossScale, precision) : afterOverflow(progress.lossScale),
     epochSums: epochEnds
       ? initialProgress.epochSums
       : {
-          loss: epochSums.loss + sums.loss,
-          correct: epochSums.correct + sums.correct,
-          samples: epochSums.samples + sums.samples,
+          loss: epochSums.loss + added.loss,
+          correct: epochSums.correct + added.correct,
+          samples: epochSums.samples + added.samples,
         },
   };
 }

@@ -1,29 +1,43 @@
-/** The shell of a rank: carries out what the core says, with sockets, compute threads and the ring. It decides nothing. */
+/** The shell of a rank: carries out what the core says, with its line to the coordinator, compute threads and the ring. It decides nothing. */
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import type { BackendOptions, Device, NumericsFingerprint } from "@ringmaster/backend";
-import { listenForRing, openRing, parityOf, type RingListener, type RingTransport } from "@ringmaster/collective";
-import { expectedReceipt, type ImageDataset } from "@ringmaster/data";
+import { listenForRing, type RingListener } from "@ringmaster/collective";
+import type { ImageDataset } from "@ringmaster/data";
 import {
-  type CoordinatorMessage,
+  type CoordinatorLoad,
   encodeControl,
   isBulk,
   maxErrorChars,
   maxLabelChars,
+  maxReasonChars,
+  maxSeats,
   parseBulk,
   parseCoordinatorMessage,
+  type RunConfig,
   shorten,
 } from "@ringmaster/protocol";
-import { type EvaluationSplit, type PreparedData, prepareData, readTail, tailFields } from "@ringmaster/training";
+import { prepareData } from "@ringmaster/training";
 import type { ControlLink } from "@ringmaster/transport";
-import { type ComputeSide, startComputeSide } from "./compute-side.ts";
-import { readEvaluation } from "./reduced-evaluation.ts";
-import { hashState, restoreState, StateReceiver, sendState, snapshot } from "./state-transfer.ts";
-import { WorkerCore, type WorkerEffect, type WorkerInput } from "./worker-core.ts";
+import { startComputeSide } from "./compute-side.ts";
+import { CoordinatorLine } from "./coordinator-line.ts";
+import { copyFromPeer } from "./copy-from-peer.ts";
+import { seedProgress } from "./progress.ts";
+import { type Parts, SeatedRank } from "./seated-rank.ts";
+import { SnapshotUploads } from "./snapshot-uploads.ts";
+import { hashState, restoreState, StateReceiver, stateBytes, stateParts } from "./state-transfer.ts";
+import { WorkerCore } from "./worker-core.ts";
 import { explain, WorkerError } from "./worker-error.ts";
+import type { WorkerEffect, WorkerInput } from "./worker-io.ts";
 
 export interface WorkerOptions {
-  readonly link: ControlLink;
+  /**
+   * Connects with the coordinator; called again after every loss. A rejection with TransportError COORDINATOR_UNREACHABLE, or because the signal was aborted, is
+   * passing; any other ends the worker. The first one does in any case.
+   */
+  readonly connect: (signal: AbortSignal) => Promise<ControlLink>;
+  /** How long it goes on without a coordinator. Default 600,000. */
+  readonly patienceMs?: number;
   readonly configPath: string;
   readonly configHash: string;
   readonly dataset: ImageDataset;
@@ -36,8 +50,12 @@ export interface WorkerOptions {
   /** Where peers reach this rank; undefined in a world of one process, which has no peers. */
   readonly ringHost: string | undefined;
   readonly log: WorkerLog;
-  /** Aborted on SIGTERM or when the supervisor is gone. */
+  /** Aborted when it is asked to leave (SIGTERM): it stays until others have its seats. */
   readonly signal: AbortSignal;
+  /** Aborted when nobody watches over it any more: it ends at once. */
+  readonly orphaned?: AbortSignal;
+  /** It was admitted, and is prepared. */
+  readonly onJoined: () => void;
 }
 
 export interface WorkerLog {
@@ -51,11 +69,13 @@ export interface WorkerEnd {
   readonly message: string;
 }
 
-const heartbeatMs = 500;
-/** A coordinator that says nothing for so long is gone. */
-const silenceMs = 10_000;
+type Effect<Type extends WorkerEffect["type"]> = Extract<WorkerEffect, { type: Type }>;
 
-/** Joins a run over `link` and works until the run or this worker's part in it ends. Leaves nothing running. */
+const patienceMs = 600_000;
+/** Links of different runs differ by their token already; the ring's name only keeps its keys apart from other uses of the token. */
+const ringName = "ring";
+
+/** Joins a run and works until the run or this worker's part in it ends. Leaves nothing running. */
 export async function runWorker(options: WorkerOptions): Promise<WorkerEnd> {
   const { token, ringHost } = options;
   const listener =
@@ -67,36 +87,22 @@ export async function runWorker(options: WorkerOptions): Promise<WorkerEnd> {
   }
 }
 
-/** Links of different runs differ by their token already; the ring's name only keeps its keys apart from other uses of the token. */
-const ringName = "ring";
-
-interface Round {
-  readonly number: number;
-  readonly buckets: readonly number[];
-  readonly purpose:
-    | { readonly kind: "step"; readonly step: number }
-    | { readonly kind: "evaluation"; readonly split: EvaluationSplit };
-  lastSeatMs: number;
-}
-
 class WorkerShell {
   readonly #options: WorkerOptions;
   readonly #listener: RingListener | undefined;
   readonly #resolve: (end: WorkerEnd) => void;
-  readonly #core = new WorkerCore();
-  #data: PreparedData | undefined;
-  #compute: ComputeSide | undefined;
-  #ring: RingTransport | undefined;
-  #state: StateReceiver | undefined;
-  #seats: readonly number[] = [];
-  #generation = 0;
-  #rounds = 0;
-  #round: Round | undefined;
-  #stepParity: 0 | 1 = 0;
-  #heardMs = performance.now();
-  #timer: NodeJS.Timeout | undefined;
-  #uploads = Promise.resolve();
+  readonly #core: WorkerCore;
+  readonly #line: CoordinatorLine;
+  readonly #uploads = new SnapshotUploads();
+  #workerId: string = randomUUID();
+  #prepared: Parts | undefined;
   #preparation = Promise.resolve();
+  /** In the present generation. */
+  #seated: SeatedRank | undefined;
+  /** What is done for the present generation, until the next: copying, loading, linking. */
+  #underWay = new AbortController();
+  /** Where the bytes of a checkpoint that is being loaded go. */
+  #incoming: { readonly load: CoordinatorLoad; readonly receiver: StateReceiver } | undefined;
   readonly #givenUp = new AbortController();
   #ended = false;
 
@@ -104,132 +110,175 @@ class WorkerShell {
     this.#options = options;
     this.#listener = listener;
     this.#resolve = resolve;
+    const { configHash, dataset, device, fingerprint, threads, ringHost = "localhost" } = options;
+    this.#core = new WorkerCore({
+      configHash,
+      datasetHash: dataset.contentHash,
+      device,
+      fingerprint,
+      threads,
+      host: hostname(),
+      pid: process.pid,
+      ring: { host: ringHost, port: listener?.port ?? 0 },
+    });
+    this.#line = new CoordinatorLine({
+      connect: options.connect,
+      patienceMs: options.patienceMs ?? patienceMs,
+      events: {
+        up: () => this.#input({ type: "connected", workerId: this.#workerId }),
+        message: (bytes) => this.#receive(bytes),
+        down: (message) => {
+          this.#uploads.disconnected();
+          this.#input({ type: "disconnected", message });
+        },
+        refused: (error) => this.#fail(error),
+        over: (message) => this.#input({ type: "patienceOver", message }),
+        heartbeat: () =>
+          encodeControl({
+            type: "WorkerHeartbeat",
+            sentAtMs: Math.max(0, performance.now()),
+            busyMs: Math.max(0, this.#prepared?.compute.busyMs() ?? 0),
+          }),
+      },
+    });
   }
 
   join(): void {
-    const { link, signal, configHash, dataset, device, fingerprint, threads } = this.#options;
-    link.listen({
-      message: (bytes) => this.#receive(bytes),
-      closed: (reason) =>
-        this.#input({ type: "coordinatorLost", message: reason || "the coordinator's connection is lost" }),
-    });
-    const host = this.#options.ringHost ?? "localhost";
-    link.send(
-      encodeControl({
-        type: "WorkerHello",
-        protocol: 1,
-        workerId: randomUUID(),
-        configHash,
-        datasetHash: dataset.contentHash,
-        device,
-        fingerprint,
-        threads,
-        host: hostname(),
-        pid: process.pid,
-        ring: { host, port: this.#listener?.port ?? 0 },
-      }),
-    );
-    this.#timer = setInterval(() => this.#beat(), heartbeatMs);
-    const terminate = () => this.#input({ type: "terminate", reason: String(signal.reason ?? "asked to end") });
-    if (signal.aborted) terminate();
-    else signal.addEventListener("abort", terminate, { once: true });
-  }
-
-  #beat(): void {
-    this.#options.link.send(encodeControl({ type: "WorkerHeartbeat", sentAtMs: Math.max(0, performance.now()) }));
-    const silentMs = performance.now() - this.#heardMs;
-    if (silentMs > silenceMs) {
-      this.#input({
-        type: "coordinatorLost",
-        message: `the coordinator has said nothing for ${Math.round(silentMs)} ms`,
-      });
-    }
+    const { signal, orphaned } = this.#options;
+    const whenAborted = (asked: AbortSignal, type: "terminate" | "orphaned") => {
+      const tell = () => this.#input({ type, reason: shorten(String(asked.reason ?? "asked to end"), maxReasonChars) });
+      if (asked.aborted) tell();
+      else asked.addEventListener("abort", tell, { once: true, signal: this.#givenUp.signal });
+    };
+    if (orphaned) whenAborted(orphaned, "orphaned");
+    whenAborted(signal, "terminate");
+    if (!this.#ended) this.#line.start();
   }
 
   #receive(bytes: Uint8Array): void {
-    this.#heardMs = performance.now();
     try {
-      if (isBulk(bytes)) {
-        const message = parseBulk(bytes);
-        if (message.kind !== "state" || !this.#state)
-          throw new WorkerError("UNEXPECTED_MESSAGE", `a ${message.kind} message that nobody asked for`);
-        return this.#state.add(message.byteOffset, message.payload);
-      }
+      if (isBulk(bytes)) return this.#receivePart(bytes);
       const message = parseCoordinatorMessage(bytes);
-      if (message.type === "CoordinatorStart" && message.source.kind === "state")
-        this.#state = new StateReceiver(message.source.totalBytes);
+      if (message.type === "CoordinatorLoad") this.#expectState(message);
       this.#input({ type: "coordinator", message });
+      // The core may have hung up on it.
+      if (message.type === "CoordinatorWelcome") this.#line.welcomed();
     } catch (error) {
       this.#fail(error);
     }
+  }
+
+  /** The bytes of a checkpoint follow its message, whether or not this rank can take it in at once. */
+  #expectState(load: CoordinatorLoad): void {
+    const { source } = load;
+    this.#incoming = undefined;
+    if (source.kind === "seed" || !this.#prepared) return;
+    const expected = stateBytes(this.#prepared.compute.tensors);
+    if (source.totalBytes === expected) {
+      this.#incoming = { load, receiver: new StateReceiver(expected) };
+      return;
+    }
+    const advice = "the checkpoint is of another model or optimizer than the config's";
+    const found = `expected a state of ${expected} bytes, found ${source.totalBytes}: ${advice}`;
+    this.#fail(new WorkerError("STATE_MALFORMED", found), "run");
+  }
+
+  /** Parts of a load that was given up may still be on their way. */
+  #receivePart(bytes: Uint8Array): void {
+    const message = parseBulk(bytes);
+    if (message.kind !== "state")
+      throw new WorkerError("UNEXPECTED_MESSAGE", `expected parts of a state, found a ${message.kind}`);
+    const { generation, step, byteOffset, payload } = message;
+    if (this.#incoming?.load.generation !== generation || this.#incoming.load.step !== step) return;
+    this.#incoming.receiver.add(byteOffset, payload);
   }
 
   #input(input: WorkerInput): void {
     for (const effect of this.#core.handle(input)) this.#perform(effect);
   }
 
-  #fail(error: unknown): void {
+  #fail(error: unknown, concerns: "run" | "worker" = "worker"): void {
     const { code, message } = explain(error);
-    this.#input({ type: "failed", code: shorten(code, maxLabelChars), message: shorten(message, maxErrorChars) });
+    this.#input({
+      type: "failed",
+      concerns,
+      code: shorten(code, maxLabelChars),
+      message: shorten(message, maxErrorChars),
+    });
   }
 
   #perform(effect: WorkerEffect): void {
     switch (effect.type) {
       case "send":
-        return this.#options.link.send(encodeControl(effect.message));
-      case "prepare":
-        this.#preparation = this.#prepare(effect.start).catch((error: unknown) => this.#fail(error));
+        this.#line.send(encodeControl(effect.message));
+        if (effect.message.type === "WorkerReady") this.#options.onJoined();
         return;
-      case "step": {
-        const { step, plan, lossScale } = effect;
-        const update = effect.update && { ...effect.update, parity: this.#stepParity };
-        const round = this.#openRound(this.#parts.compute.layout.stepBuckets, { kind: "step", step });
-        this.#stepParity = parityOf(round);
-        const foldInto = this.#ring ? null : parityOf(round);
-        return this.#parts.compute.command({ type: "step", update, compute: { step, plan, lossScale, foldInto } });
-      }
+      case "prepare":
+        this.#preparation = this.#prepare(effect.config).catch((error: unknown) => this.#fail(error));
+        return;
+      case "stop":
+        return this.#stop(effect.generation);
+      case "copy":
+        return this.#carryOut((signal) => this.#copy(effect, signal));
+      case "load":
+        this.#listener?.offerState(undefined);
+        return this.#carryOut((signal) => this.#load(effect, signal));
+      case "offer":
+        return this.#offer(effect);
+      case "rewind":
+        return this.#uploads.rewind(effect.step);
+      case "openRing":
+        return this.#openRing(effect);
+      case "step":
+        return this.#seated?.step(effect);
       case "update":
-        return this.#parts.compute.command({
-          type: "step",
-          update: { ...effect.update, parity: this.#stepParity },
-          compute: null,
-        });
-      case "evaluate": {
-        const { compute } = this.#parts;
-        const round = this.#openRound([compute.layout.evaluationBucket], { kind: "evaluation", split: effect.split });
-        const foldInto = this.#ring ? null : parityOf(round);
-        return compute.command({ type: "evaluate", split: effect.split, foldInto });
+        return this.#seated?.update(effect);
+      case "evaluate":
+        return this.#seated?.evaluate(effect);
+      case "hash": {
+        const { generation, progress } = effect;
+        return this.#input({ type: "hashed", generation, hash: hashState(this.#parts.compute.tensors, progress) });
       }
-      case "hash":
-        return this.#input({ type: "hashed", hash: hashState(this.#parts.compute.tensors, this.#core.progress) });
-      case "uploadState":
-        return this.#upload(effect.progress);
+      case "snapshot":
+        return this.#uploads.take(this.#parts.compute.tensors, effect);
+      case "upload": {
+        const { link } = this.#line;
+        if (link)
+          this.#uploads.send({ link, generation: effect.generation }).catch((error: unknown) => this.#fail(error));
+        return;
+      }
+      case "saved":
+        return this.#uploads.saved(effect.step);
+      case "drop":
+        this.#cut();
+        this.#uploads.clear();
+        this.#workerId = randomUUID();
+        return this.#input({ type: "connected", workerId: this.#workerId });
+      case "hangUp":
+        return this.#line.hangUp(effect.reason);
+      case "log": {
+        const { event, generation, step, message } = effect;
+        return this.#options.log.info({ event, generation, step }, message);
+      }
       case "end":
         return void this.#end(effect);
     }
   }
 
-  async #prepare(start: Extract<CoordinatorMessage, { type: "CoordinatorStart" }>): Promise<void> {
-    const { configPath, dataset, computeOn, threads, token, log } = this.#options;
-    const { config, seating, rank, generation } = start;
-    this.#generation = generation;
-    this.#seats = seating.flatMap((owner, seat) => (owner === rank ? [seat] : []));
-    log.info({ rank, seats: this.#seats, generation }, "seated");
-    this.#data = prepareData(dataset, config);
-    const bytes = await this.#state?.complete;
+  async #prepare(config: RunConfig): Promise<void> {
+    const { configPath, dataset, computeOn, threads } = this.#options;
+    const data = prepareData(dataset, config);
     const compute = await startComputeSide({
       configPath,
       config,
       computeOn,
       dataset,
-      data: this.#data,
-      threads: Math.min(threads, this.#seats.length),
-      seats: this.#seats,
-      restore: bytes && ((tensors) => restoreState(tensors, bytes)),
+      data,
+      threads,
       events: {
-        bucketReady: (seat, bucket) => this.#bucketReady(seat, bucket),
-        seatReady: (seat) => this.#seatReady(seat),
-        folded: () => this.#held(),
+        bucketReady: (seat, bucket) => this.#seated?.bucketReady(seat, bucket),
+        seatReady: (seat) => this.#seated?.seatReady(seat),
+        folded: () => this.#seated?.held(),
         updated: () => this.#input({ type: "updated" }),
         failed: (error) => this.#fail(error),
       },
@@ -237,122 +286,120 @@ class WorkerShell {
     });
     // It may have ended meanwhile: what is ready only now would be left running.
     if (this.#ended) return compute.close();
-    this.#compute = compute;
-    this.#state = undefined;
-    const { layout, map, memory, tensors, probeHash, eagerBecause } = compute;
-    if (start.peers.length > 1) {
-      const ring = await openRing({
-        rank,
-        seating,
-        generation,
-        layout,
-        segmentFloats: config.segmentBytes / 4,
-        memory: {
-          memory,
-          seatOffset: (seat) => map.seats[this.#seats.indexOf(seat)] ?? 0,
-          reducedOffset: (parity) => map.reduced[parity],
-        },
-        run: ringName,
-        secret: token,
-        peers: start.peers,
-        ...(this.#listener && { listener: this.#listener }),
-        connectTimeoutMs: 120_000,
-        signal: this.#givenUp.signal,
-        onHeld: () => this.#held(),
-        onFault: (error) => this.#fail(error),
-      });
-      if (this.#ended) return ring.cut();
-      this.#ring = ring;
-    }
+    this.#prepared = { config, data, compute };
+    const { layout, tensors, probeHash, eagerBecause, seatCapacity } = compute;
     const shaped = ({ name, shape }: { name: string; shape: readonly number[] }) => ({ name, shape: [...shape] });
     this.#input({
       type: "prepared",
-      stepsPerEpoch: this.#data.sampler.stepsPerEpoch,
+      stepsPerEpoch: data.sampler.stepsPerEpoch,
       ready: {
         layoutHash: layout.hash,
-        stateHash: hashState(tensors, this.#core.progress),
+        seedHash: hashState(tensors, seedProgress(config.precision)),
         probeHash,
         eagerBecause,
+        seatCapacity: Math.min(seatCapacity, maxSeats),
         tensors: { model: tensors.model.map(shaped), optimizer: tensors.optimizer.map(shaped) },
       },
     });
   }
 
-  #openRound(buckets: readonly number[], purpose: Round["purpose"]): number {
-    const number = this.#rounds++;
-    this.#round = { number, buckets, purpose, lastSeatMs: performance.now() };
-    this.#ring?.open(number, buckets);
-    return number;
-  }
+  // Between generations.
 
-  #bucketReady(seat: number, bucket: number): void {
-    if (this.#round) this.#ring?.ready(this.#round.number, bucket, seat);
-  }
-
-  /** The buckets before the round's last were handed over one by one. */
-  #seatReady(seat: number): void {
-    const last = this.#round?.buckets.at(-1);
-    if (!this.#round || last === undefined) return;
-    this.#round.lastSeatMs = performance.now();
-    this.#bucketReady(seat, last);
-  }
-
-  /** The round's reduced values are here. */
-  #held(): void {
-    const round = this.#round;
-    if (!round || this.#ended) return;
-    const { compute, data } = this.#parts;
-    const { layout, memory, map } = compute;
-    const reduced = map.reduced[parityOf(round.number)];
-    if (round.purpose.kind === "step") {
-      const { step } = round.purpose;
-      const ids = data.sampler.batch(step);
-      return this.#input({
-        type: "stepHeld",
-        tail: readTail(new Float32Array(memory.buffer, reduced + 4 * layout.tailStart, tailFields)),
-        expected: { samples: ids.length, receipt: expectedReceipt(step, ids) },
-        timing: { ...compute.takeTiming(), communicationMs: performance.now() - round.lastSeatMs },
-        memoryBytes: process.resourceUsage().maxRSS * 1024,
-      });
-    }
-    this.#input({
-      type: "evaluationHeld",
-      evaluation: readEvaluation(compute, round.purpose.split, parityOf(round.number)),
+  /** Does something that takes its time, in place of what is under way; `signal` is aborted once it does not count any more. */
+  #carryOut(act: (signal: AbortSignal) => Promise<void>): void {
+    this.#underWay.abort();
+    this.#underWay = new AbortController();
+    const { signal } = this.#underWay;
+    act(signal).catch((error: unknown) => {
+      if (!signal.aborted) this.#fail(error);
     });
   }
 
-  #upload(progress: Parameters<typeof hashState>[1]): void {
+  #cut(): void {
+    this.#underWay.abort();
+    this.#seated?.cut();
+    this.#seated = undefined;
+    this.#listener?.offerState(undefined);
+  }
+
+  #stop(generation: number): void {
+    this.#cut();
+    this.#carryOut(async (signal) => {
+      await this.#parts.compute.whenIdle();
+      if (!signal.aborted) this.#input({ type: "quiet", generation });
+    });
+  }
+
+  async #copy(effect: Effect<"copy">, signal: AbortSignal): Promise<void> {
+    const { generation, step, stateId } = effect;
     const { tensors } = this.#parts.compute;
-    const { link } = this.#options;
-    const at = { generation: this.#generation, step: progress.step };
-    const bytes = snapshot(tensors);
-    // One state at a time, in order; training goes on meanwhile.
-    this.#uploads = this.#uploads
-      .then(() => {
-        link.send(encodeControl({ type: "WorkerState", ...at, totalBytes: bytes.length, progress }));
-        return sendState(link, at, bytes);
-      })
-      .catch((error: unknown) => this.#fail(error));
+    this.#listener?.offerState(undefined);
+    // A seed that is not wanted any more may still be being written.
+    await this.#parts.compute.whenIdle();
+    const { token: secret } = this.#options;
+    const outcome = await copyFromPeer({ ...effect, secret, run: ringName, tensors, signal });
+    if (outcome.kind === "failed") {
+      const { peer, message } = outcome;
+      return this.#input({ type: "copyFailed", generation, peer, message: shorten(message, maxErrorChars) });
+    }
+    const { progress, effect: planEffect } = outcome.peer;
+    this.#input({ type: "copied", generation, step, stateId, progress, effect: planEffect });
+  }
+
+  async #load({ generation, step, stateId, source }: Effect<"load">, signal: AbortSignal): Promise<void> {
+    const { compute } = this.#parts;
+    const incoming = this.#incoming;
+    await compute.whenIdle();
+    if (signal.aborted) return;
+    if (source.kind === "seed") await compute.initialise();
+    else {
+      const bytes = await incoming?.receiver.complete;
+      if (signal.aborted || !bytes) return;
+      restoreState(compute.tensors, bytes);
+      this.#incoming = undefined;
+    }
+    if (!signal.aborted) this.#input({ type: "loaded", generation, step, stateId });
+  }
+
+  #offer({ generation, step, stateId, progress, effect }: Effect<"offer">): void {
+    const about = encodeControl({ type: "PeerState", generation, step, stateId, progress, effect });
+    this.#listener?.offerState({ generation, step, about, parts: stateParts(this.#parts.compute.tensors) });
+  }
+
+  #openRing(effect: Effect<"openRing">): void {
+    this.#listener?.offerState(undefined);
+    this.#carryOut((signal) => {
+      const seated = new SeatedRank(this.#parts, effect, {
+        listener: this.#listener,
+        secret: this.#options.token,
+        run: ringName,
+        signal,
+        input: (input) => this.#input(input),
+        failed: (error) => this.#fail(error),
+      });
+      this.#seated = seated;
+      return seated.open();
+    });
   }
 
   async #end({ exitCode, code, message }: WorkerEnd): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;
-    clearInterval(this.#timer);
-    const { link, log } = this.#options;
+    const { log } = this.#options;
     if (exitCode === 0) log.info({ code }, message);
-    else log.error({ code, step: this.#core.stepsDone }, message);
+    else log.error({ code, step: this.#core.standing.step }, message);
     this.#givenUp.abort();
+    this.#underWay.abort();
     await this.#preparation;
-    if (exitCode === 0) await this.#ring?.close();
-    else this.#ring?.cut();
-    await this.#compute?.close();
-    link.close(message);
+    if (exitCode === 0) await this.#seated?.close();
+    else this.#seated?.cut();
+    await this.#prepared?.compute.close();
+    this.#line.close(message);
     this.#resolve({ exitCode, code, message });
   }
 
-  get #parts(): { readonly compute: ComputeSide; readonly data: PreparedData } {
-    if (!this.#compute || !this.#data) throw new Error("a worker works only once it is prepared");
-    return { compute: this.#compute, data: this.#data };
+  get #parts(): Parts {
+    if (!this.#prepared) throw new Error("a worker works only once it is prepared");
+    return this.#prepared;
   }
 }

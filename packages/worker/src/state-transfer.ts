@@ -1,4 +1,4 @@
-/** A run's state on its way between a worker and the coordinator: float32 tensors, model then optimizer, one after another without gaps. */
+/** A run's state on its way between a worker and the coordinator, or a peer: float32 tensors, model then optimizer, one after another without gaps. */
 import { createHash } from "node:crypto";
 import { encodeStateHeader, maxStatePartBytes, type RunProgress, runProgressSchema } from "@ringmaster/protocol";
 import { hashTensors, type StateTensor, type StateTensors } from "@ringmaster/training";
@@ -11,15 +11,19 @@ export function stateBytes(tensors: StateTensors): number {
   return inOrder(tensors).reduce((sum, { data }) => sum + data.byteLength, 0);
 }
 
-/** A copy of the state as it travels; training may go on at once. */
-export function snapshot(tensors: StateTensors): Uint8Array {
-  const copy = new Float32Array(stateBytes(tensors) / 4);
+/** Copies the state as it travels; training may go on at once. @param target as long as the state, aligned for 32-bit words */
+export function copyState(tensors: StateTensors, target: Uint8Array): void {
+  const floats = new Float32Array(target.buffer, target.byteOffset, target.length / 4);
   let offset = 0;
   for (const { data } of inOrder(tensors)) {
-    copy.set(data, offset);
+    floats.set(data, offset);
     offset += data.length;
   }
-  return new Uint8Array(copy.buffer);
+}
+
+/** Views of the state itself, in the order in which it travels. */
+export function stateParts(tensors: StateTensors): readonly Uint8Array[] {
+  return inOrder(tensors).map(({ data }) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
 }
 
 export async function sendState(

@@ -1,316 +1,479 @@
 /**
- * A rank's loop as a state machine without I/O.
+ * A worker as a state machine without I/O or clock: its connection, its part in the world (standing.ts), and its loop (training-loop.ts).
  *
- * Between two steps lies a boundary: the step is held, the optimizer has run, and what is due is done in a fixed order: validation, hash, checkpoint, test.
- * A validation is a round of the ring like a step, so every rank works through the same boundary and needs no word from the coordinator.
+ *     hello -> ready -> regroup -> [copy | load] -> proceed -> loop -> done
+ *                          ^------------------------------------'
  *
- *     joining -> preparing -> ready -> stepping -> (boundary -> stepping)* -> finishing -> ended
+ * A regrouping may come at any moment. Answers to what it has cut off come late, and are passed over; what cannot be explained so ends the worker, for its
+ * shell is broken then. What a rank has said of its steps it keeps until the coordinator has it on disk, and says again over every new connection.
  */
-import type {
-  CoordinatorMessage,
-  RunConfig,
-  RunProgress,
-  WorkerEvaluated,
-  WorkerMessage,
-  WorkerReady,
+import {
+  type CoordinatorFetch,
+  type CoordinatorLoad,
+  type CoordinatorMessage,
+  type CoordinatorProceed,
+  type CoordinatorRegroup,
+  maxErrorChars,
+  protocolVersion,
+  type RunConfig,
+  type RunProgress,
+  shorten,
+  type WorkerMessage,
+  type WorkerReady,
 } from "@ringmaster/protocol";
-import type { Tail } from "@ringmaster/training";
-import { type Due, dueAfter, type RunLength, runLength } from "./due.ts";
-import { initialLossScale, lowestLossScale } from "./loss-scale.ts";
-import { afterStep, afterValidation, initialProgress } from "./progress.ts";
+import { runLength } from "./due.ts";
+import { type KeptMessage, Outbox } from "./outbox.ts";
+import { Plans } from "./plans.ts";
+import { initialProgress, seedProgress } from "./progress.ts";
+import {
+  newStanding,
+  nextStanding,
+  type Standing,
+  type StandingInput,
+  type StandingOutcome,
+  type Verdict,
+} from "./standing.ts";
+import { type LoopEffect, type LoopInput, TrainingLoop } from "./training-loop.ts";
+import type { WorkerEffect, WorkerEvent, WorkerIdentity, WorkerInput } from "./worker-io.ts";
 
-type Start = Extract<CoordinatorMessage, { type: "CoordinatorStart" }>;
-type Evaluation = WorkerEvaluated["evaluation"];
+type Input<Type extends WorkerInput["type"]> = Extract<WorkerInput, { type: Type }>;
 
-export interface StepTiming {
-  readonly dataMs: number;
-  readonly computeMs: number;
-  readonly communicationMs: number;
-  readonly optimizerMs: number;
-}
-
-export type WorkerInput =
-  | { readonly type: "coordinator"; readonly message: CoordinatorMessage }
-  /** Compute threads, state and ring are in place. */
-  | {
-      readonly type: "prepared";
-      readonly stepsPerEpoch: number;
-      readonly ready: Omit<WorkerReady, "type" | "generation" | "stepsPerEpoch" | "totalSteps">;
-    }
-  /** The reduced tail of the step under way is here. */
-  | {
-      readonly type: "stepHeld";
-      readonly tail: Tail;
-      readonly expected: Pick<Tail, "samples" | "receipt">;
-      readonly timing: StepTiming;
-      readonly memoryBytes: number;
-    }
-  | { readonly type: "evaluationHeld"; readonly evaluation: Evaluation }
-  /** The optimizer has run. */
-  | { readonly type: "updated" }
-  | { readonly type: "hashed"; readonly hash: string }
-  | { readonly type: "failed"; readonly code: string; readonly message: string }
-  | { readonly type: "coordinatorLost"; readonly message: string }
-  /** SIGTERM, or the supervisor is gone. */
-  | { readonly type: "terminate"; readonly reason: string };
-
-export interface Update {
-  readonly optimizerStep: number;
-  readonly samples: number;
-  /** What the gradients' losses were multiplied by. */
-  readonly lossScale: number;
-}
-
-export type WorkerEffect =
-  | { readonly type: "send"; readonly message: WorkerMessage }
-  | { readonly type: "prepare"; readonly start: Start }
-  /** `update` first, if there is one; then compute step `step` in the next round. */
-  | {
-      readonly type: "step";
-      readonly step: number;
-      readonly plan: boolean;
-      readonly lossScale: number;
-      readonly update: Update | null;
-    }
-  | { readonly type: "update"; readonly update: Update }
-  | { readonly type: "evaluate"; readonly split: "validation" | "test" }
-  | { readonly type: "hash" }
-  /** Copy the state and send it to the coordinator while training goes on. */
-  | { readonly type: "uploadState"; readonly progress: RunProgress }
-  | { readonly type: "end"; readonly exitCode: number; readonly code: string; readonly message: string };
-
-type Phase = "joining" | "preparing" | "ready" | "stepping" | "finishing" | "ended";
-
-/** What answers something that this core asked for comes in one phase only. */
-const answeredIn: Readonly<Partial<Record<WorkerInput["type"], Phase>>> = {
-  prepared: "preparing",
-  stepHeld: "stepping",
-  updated: "stepping",
-  hashed: "stepping",
-  evaluationHeld: "stepping",
-};
-
-type Task = "hash" | "validation" | "checkpoint" | "test";
+/** Exit code of a process that was asked to end (128 + SIGTERM). */
+const terminated = 143;
+const stopped = 130;
 
 export class WorkerCore {
-  #phase: Phase = "joining";
-  #start: Start | undefined;
-  #length: RunLength = { stepsPerEpoch: 1, totalSteps: 1 };
-  #progress: RunProgress = initialProgress;
-  #planPending = false;
-  /** Whether the step under way was given the pending plan. */
-  #planSent = false;
-  #tasks: Task[] = [];
-  #isLast = false;
+  readonly #identity: WorkerIdentity;
+  #standing: Standing = newStanding;
+  #isEnded = false;
+  #workerId = "";
+  #isConnected = false;
+  #wasConnected = false;
+  #config: RunConfig | undefined;
+  #ready: WorkerReady | undefined;
+  #leavingBecause = "";
+  /** Said again to a coordinator that may not have heard it. */
+  #linkLost: Extract<WorkerMessage, { type: "WorkerLinkLost" }> | undefined;
+  readonly #outbox = new Outbox();
 
-  get phase(): Phase {
-    return this.#phase;
+  // The generation.
+  #members: readonly string[] = [];
+  #peers: CoordinatorProceed["peers"] = [];
+  #rank = -1;
+  #isQuiet = true;
+  /** What came before this rank was quiet. */
+  #early: CoordinatorFetch | CoordinatorLoad | CoordinatorProceed | undefined;
+  #getting: CoordinatorFetch | CoordinatorLoad | undefined;
+
+  readonly #plans = new Plans();
+  /** Once it is prepared. */
+  #loop: TrainingLoop | undefined;
+
+  constructor(identity: WorkerIdentity) {
+    this.#identity = identity;
   }
 
-  /** Steps done. */
-  get stepsDone(): number {
-    return this.#progress.step;
+  get phase(): Standing["phase"] | "ended" {
+    return this.#isEnded ? "ended" : this.#standing.phase;
+  }
+
+  get standing(): Standing {
+    return this.#standing;
   }
 
   get progress(): RunProgress {
-    return this.#progress;
+    return this.#loop?.progress ?? initialProgress;
   }
 
   handle(input: WorkerInput): WorkerEffect[] {
-    if (this.#phase === "ended") return [];
-    const phase = answeredIn[input.type] ?? this.#phase;
-    if (phase !== this.#phase)
-      return this.#fail("UNEXPECTED_INPUT", `${input.type} while ${this.#phase}, expected while ${phase}`);
+    if (this.#isEnded) return [];
     switch (input.type) {
+      case "connected":
+        return this.#connected(input.workerId);
+      case "disconnected":
+        if (!this.#isConnected) return [];
+        this.#isConnected = false;
+        return [this.#log("disconnected", input.message)];
       case "coordinator":
         return this.#hear(input.message);
       case "prepared":
         return this.#prepared(input);
+      case "quiet":
+        return this.#quiet(input);
+      case "copied":
+      case "loaded":
+        return this.#got(input);
+      case "copyFailed":
+        return this.#copyFailed(input);
+      case "linkLost":
+        return this.#lostLink(input);
+      case "ringOpen":
       case "stepHeld":
-        return this.#stepHeld(input);
       case "updated":
-        return this.#tasks.length > 0 || this.#isLast ? this.#nextTask() : [];
-      case "hashed":
-        return [this.#send({ type: "WorkerStateHash", ...this.#now(), hash: input.hash }), ...this.#nextTask()];
       case "evaluationHeld":
-        return this.#evaluationHeld(input.evaluation);
+      case "hashed":
+        return this.#answered(input);
       case "failed":
-        return this.#fail(input.code, input.message);
-      case "coordinatorLost":
-        return this.#end(1, "COORDINATOR_LOST", input.message);
+        return this.#fail(input.concerns, input.code, input.message);
       case "terminate":
-        return [this.#send({ type: "WorkerBye", reason: input.reason }), ...this.#end(143, "TERMINATED", input.reason)];
+        return this.#terminate(input.reason);
+      case "orphaned":
+        return this.#leave(input.reason);
+      case "patienceOver": {
+        const { step } = this.#standing;
+        const held = step < 0 ? "it held no state" : `it held step ${step}`;
+        return this.#end(1, "COORDINATOR_LOST", `${input.message}; ${held}`);
+      }
     }
+  }
+
+  // The connection.
+
+  #connected(workerId: string): WorkerEffect[] {
+    const isAgain = this.#wasConnected && !this.#isConnected;
+    this.#workerId = workerId;
+    this.#isConnected = true;
+    this.#wasConnected = true;
+    const { isLeaving, phase, ...standing } = this.#standing;
+    return [
+      ...(isAgain ? [this.#log("reconnected", "connected with a coordinator again")] : []),
+      ...this.#say({
+        type: "WorkerHello",
+        protocol: protocolVersion,
+        workerId,
+        ...this.#identity,
+        standing: { phase, ...standing },
+      }),
+      ...(this.#ready ? this.#say(this.#ready) : []),
+      ...(isLeaving ? this.#say({ type: "WorkerLeaving", reason: this.#leavingBecause }) : []),
+      ...(this.#linkLost ? this.#say(this.#linkLost) : []),
+      ...this.#outbox.all(this.#rank === 0).flatMap((message) => this.#say(message)),
+      ...(phase === "done" ? this.#sayDone() : []),
+      ...this.#upload(),
+    ];
   }
 
   #hear(message: CoordinatorMessage): WorkerEffect[] {
     switch (message.type) {
+      case "CoordinatorWelcome": {
+        const { verdict, reason } = this.#stand({ type: "welcome", epoch: message.epoch });
+        if (verdict !== "hangUp") return [];
+        this.#isConnected = false;
+        return [{ type: "hangUp", reason }];
+      }
       case "CoordinatorStart":
-        if (this.#phase !== "joining")
-          return this.#fail("UNEXPECTED_MESSAGE", `a CoordinatorStart while ${this.#phase}`);
-        this.#phase = "preparing";
-        this.#start = message;
-        this.#progress =
-          message.source.kind === "state"
-            ? message.source.progress
-            : { ...initialProgress, lossScale: initialLossScale(message.config.precision) };
-        return [{ type: "prepare", start: message }];
-      case "CoordinatorBegin":
-        if (this.#phase !== "ready") return this.#fail("UNEXPECTED_MESSAGE", `a CoordinatorBegin while ${this.#phase}`);
-        if (message.firstStep !== this.#progress.step) {
-          return this.#fail(
-            "WRONG_STEP",
-            `asked to begin with step ${message.firstStep}, this rank's state is of step ${this.#progress.step}`,
-          );
-        }
-        this.#phase = "stepping";
-        return this.#progress.step >= this.#length.totalSteps ? this.#finish() : [this.#step(null)];
+        // One that is prepared, or prepares already, crosses with the coordinator's second word of it.
+        if (this.#config) return [];
+        this.#config = message.config;
+        return [{ type: "prepare", config: message.config }];
+      case "CoordinatorRegroup":
+        return this.#regroup(message);
+      case "CoordinatorFetch":
+      case "CoordinatorLoad":
+      case "CoordinatorProceed":
+        return this.#agree(message);
       case "CoordinatorPlan":
-        if (message.change === "stop") this.#planPending = true;
+        this.#plans.hear(message);
+        return [];
+      case "CoordinatorSaved":
+        this.#loop?.saved(message.step);
+        return [{ type: "saved", step: message.step }];
+      case "CoordinatorKept":
+        this.#outbox.kept(message.step);
         return [];
       case "CoordinatorFinish":
         return this.#end(0, "FINISHED", message.reason);
       case "CoordinatorAbort":
-        return this.#end(message.code === "STOPPED" ? 130 : 1, message.code, message.message);
-      case "CoordinatorSaved":
+        return this.#end(message.code === "STOPPED" ? stopped : 1, message.code, message.message);
       case "CoordinatorHeartbeat":
         return [];
     }
   }
 
-  #prepared({ stepsPerEpoch, ready }: Extract<WorkerInput, { type: "prepared" }>): WorkerEffect[] {
-    this.#phase = "ready";
-    this.#length = runLength(this.#config, stepsPerEpoch);
-    return [this.#send({ type: "WorkerReady", generation: this.#generation, ...this.#length, ...ready })];
+  #prepared({ stepsPerEpoch, ready }: Input<"prepared">): WorkerEffect[] {
+    if (!this.#config || this.#ready) return this.#unexpected("prepared");
+    const length = runLength(this.#config, stepsPerEpoch);
+    this.#loop = new TrainingLoop(this.#config, length, this.#plans);
+    this.#ready = { type: "WorkerReady", ...length, ...ready };
+    this.#stand({ type: "prepared" });
+    return this.#say(this.#ready);
   }
 
-  #stepHeld({ tail, expected, timing, memoryBytes }: Extract<WorkerInput, { type: "stepHeld" }>): WorkerEffect[] {
-    const step = this.#progress.step;
-    const right =
-      tail.samples === expected.samples && tail.receipt.every((limb, index) => limb === expected.receipt[index]);
-    if (!right) {
-      const found = `${tail.samples} samples with receipt ${tail.receipt.join(".")}`;
-      const wanted = `${expected.samples} samples with receipt ${expected.receipt.join(".")}`;
-      return this.#fail(
-        "RECEIPT_WRONG",
-        `step ${step}: a sample was left out, used twice or stale: expected ${wanted}, found ${found}`,
-      );
-    }
-    if (!Number.isFinite(tail.loss)) {
-      const advice = "lower the learning rate, or look for bad values in the data; the last checkpoint is good";
-      return this.#fail("LOSS_NOT_FINITE", `step ${step}: the loss is ${tail.loss}: ${advice}`);
-    }
-    const { scale } = this.#progress.lossScale;
-    if (tail.overflowed > 0 && scale <= lowestLossScale) {
-      const advice = "lower the learning rate, or train in bfloat16 or float32; the last checkpoint is good";
-      return this.#fail(
-        "GRADIENT_NOT_FINITE",
-        `step ${step}: the gradient is not finite, at the smallest loss scale: ${advice}`,
-      );
-    }
-    this.#progress = afterStep(this.#progress, tail, this.#length.stepsPerEpoch, this.#config.precision);
-    const done = this.#progress.step;
-    const stopped = this.#planSent && tail.plan === this.#config.seats;
-    const due = dueAfter(done, this.#config, this.#length);
-    this.#tasks = tasksOf(due, stopped);
-    this.#isLast = due.end || stopped;
-    const { loss, correct, samples, plan, overflowed } = tail;
-    const held = this.#send({
-      type: "WorkerHeld",
-      ...this.#now(),
-      tail: { loss, correct, samples, plan, overflowed },
-      timing,
-      memoryBytes,
-    });
-    const update = overflowed > 0 ? null : { optimizerStep: this.#progress.optimizerSteps, samples, lossScale: scale };
-    if (this.#tasks.length === 0 && !this.#isLast) return [held, this.#step(update)];
-    return update === null ? [held, ...this.#nextTask()] : [held, { type: "update", update }];
-  }
-
-  /** The next thing that is due at this boundary, or else the next step. */
-  #nextTask(): WorkerEffect[] {
-    const task = this.#tasks.shift();
-    switch (task) {
-      case "hash":
-        return [{ type: "hash" }];
-      case "validation":
-        return [{ type: "evaluate", split: "validation" }];
-      case "test":
-        return [{ type: "evaluate", split: "test" }];
-      case "checkpoint":
-        // Every rank holds the same state; one sends it.
-        return this.#start?.rank === 0
-          ? [{ type: "uploadState", progress: this.#progress }, ...this.#nextTask()]
-          : this.#nextTask();
-      case undefined:
-        return this.#isLast ? this.#finish() : [this.#step(null)];
-    }
-  }
-
-  #evaluationHeld(evaluation: Evaluation): WorkerEffect[] {
-    if (evaluation.split === "validation") {
-      if (!Number.isFinite(evaluation.loss)) {
-        return this.#fail(
-          "LOSS_NOT_FINITE",
-          `validation after step ${this.#progress.step}: the loss is ${evaluation.loss}`,
-        );
-      }
-      this.#progress = afterValidation(this.#progress, evaluation);
-    }
-    const said = this.#start?.rank === 0 ? [this.#send({ type: "WorkerEvaluated", ...this.#now(), evaluation })] : [];
-    return [...said, ...this.#nextTask()];
-  }
-
-  #step(update: Update | null): WorkerEffect {
-    this.#planSent = this.#planPending;
-    const { step, lossScale } = this.#progress;
-    return { type: "step", step, plan: this.#planPending, lossScale: lossScale.scale, update };
-  }
-
-  /** The last step has no successor that would commit it: the coordinator says when all have it. */
-  #finish(): WorkerEffect[] {
-    this.#phase = "finishing";
-    const stopped = this.#progress.step < this.#length.totalSteps;
-    return [this.#send({ type: "WorkerDone", ...this.#now(), stopped })];
-  }
-
-  #fail(code: string, message: string): WorkerEffect[] {
+  #terminate(reason: string): WorkerEffect[] {
+    const { phase, isLeaving } = this.#standing;
+    if (phase === "unprepared" || phase === "spare") return this.#leave(reason);
+    if (isLeaving) return [];
+    this.#leavingBecause = reason;
+    this.#stand({ type: "leaving" });
     return [
-      this.#send({ type: "WorkerFailed", generation: this.#generation, code, message }),
-      ...this.#end(1, code, message),
+      this.#log("leaving", `leaves as soon as others have its seats: ${reason}`),
+      ...this.#say({ type: "WorkerLeaving", reason }),
     ];
   }
 
+  // The world.
+
+  #regroup({ generation, members }: CoordinatorRegroup): WorkerEffect[] {
+    const before = this.#standing;
+    const isMember = members.includes(this.#workerId);
+    const { verdict, reason } = this.#stand({ type: "regroup", generation, isMember });
+    switch (verdict) {
+      case "stop":
+        this.#cut();
+        this.#members = members;
+        this.#isQuiet = false;
+        return [
+          this.#log("stopped", `stopped for generation ${generation}, ${before.phase} before`),
+          { type: "stop", generation },
+        ];
+      case "answer":
+        return this.#isQuiet ? this.#answer() : [];
+      default:
+        return this.#leftOut(verdict, reason);
+    }
+  }
+
+  /** What the members of an open generation are told once all have answered. */
+  #agree(message: CoordinatorFetch | CoordinatorLoad | CoordinatorProceed): WorkerEffect[] {
+    const { phase, generation } = this.#standing;
+    // After a reconnect the hello was the answer, and this rank may not have come to rest yet.
+    if (phase === "regrouping" && generation === message.generation && !this.#isQuiet) {
+      this.#early = message;
+      return [];
+    }
+    if (message.type === "CoordinatorFetch") return this.#fetch(message);
+    return message.type === "CoordinatorLoad" ? this.#load(message) : this.#proceed(message);
+  }
+
+  #fetch(message: CoordinatorFetch): WorkerEffect[] {
+    const { generation, step, stateId, from } = message;
+    const { verdict } = this.#stand({ type: "fetch", generation, step, stateId });
+    if (verdict === "answer") return this.#answer();
+    if (verdict !== "copy" || this.#isGetting("CoordinatorFetch", step, stateId)) return [];
+    this.#getting = message;
+    const position = this.#members.indexOf(this.#workerId);
+    return [{ type: "copy", generation, step, stateId, from, position }];
+  }
+
+  #load(message: CoordinatorLoad): WorkerEffect[] {
+    const { generation, step, stateId, source } = message;
+    const isChecked = source.kind === "seed" ? step === 0 : source.progress.step === step;
+    if (!isChecked) {
+      const found = `expected the progress of step ${step}, found that of ${source.kind === "seed" ? "the seed" : `step ${source.progress.step}`}`;
+      return this.#fail("run", "STATE_MALFORMED", found);
+    }
+    if (this.#stand({ type: "load", generation }).verdict !== "load") return [];
+    if (source.kind === "seed" && this.#isGetting("CoordinatorLoad", step, stateId)) return [];
+    this.#getting = message;
+    return [{ type: "load", generation, step, stateId, source }];
+  }
+
+  #got(input: Input<"copied"> | Input<"loaded">): WorkerEffect[] {
+    const { generation, step, stateId } = input;
+    const getting = this.#getting;
+    const wanted = input.type === "copied" ? "CoordinatorFetch" : "CoordinatorLoad";
+    if (!getting || getting.generation !== generation || !this.#isGetting(wanted, step, stateId))
+      return this.#isLate(generation) ? [] : this.#unexpected(input.type);
+    this.#getting = undefined;
+    this.#linkLost = undefined;
+    if (input.type === "copied") this.#trained.take(stateId, input.progress, input.effect);
+    else if (getting.type === "CoordinatorLoad") this.#tookIn(getting);
+    this.#stand({ type: "got", generation, step, stateId });
+    const from = input.type === "copied" ? "copied from a peer" : "loaded";
+    return [this.#log(input.type, `the state of step ${step} is ${from}`), ...this.#answer(), ...this.#offer()];
+  }
+
+  #tookIn({ step, stateId, source }: CoordinatorLoad): void {
+    const isSeed = source.kind === "seed";
+    this.#trained.take(stateId, isSeed ? seedProgress(this.#settled.precision) : source.progress, null);
+    if (!isSeed) this.#trained.saved(step);
+  }
+
+  #copyFailed({ generation, peer, message }: Input<"copyFailed">): WorkerEffect[] {
+    if (this.#getting?.type !== "CoordinatorFetch" || this.#getting.generation !== generation)
+      return this.#isLate(generation) ? [] : this.#unexpected("copyFailed");
+    this.#getting = undefined;
+    return this.#sayLinkLost(peer === null ? null : (this.#members[peer] ?? null), message);
+  }
+
+  #quiet({ generation }: Input<"quiet">): WorkerEffect[] {
+    if (this.#isQuiet || generation !== this.#standing.generation)
+      return this.#isLate(generation) ? [] : this.#unexpected("quiet");
+    this.#isQuiet = true;
+    this.#trained.quiet();
+    const early = this.#early;
+    this.#early = undefined;
+    return [...this.#answer(), ...this.#offer(), ...(early ? this.#agree(early) : [])];
+  }
+
+  #answer(): WorkerEffect[] {
+    const { generation, step, stateId } = this.#standing;
+    return this.#say({ type: "WorkerRegrouped", generation, step, stateId });
+  }
+
+  #offer(): WorkerEffect[] {
+    const { generation, step, stateId } = this.#standing;
+    if (step < 0) return [];
+    return [{ type: "offer", generation, step, stateId, ...this.#trained.state }];
+  }
+
+  #proceed({ generation, step, stateId, seating, peers }: CoordinatorProceed): WorkerEffect[] {
+    const rank = peers.findIndex(({ workerId }) => workerId === this.#workerId);
+    const { verdict, reason } = this.#stand({ type: "proceed", generation, isSeated: rank >= 0, step, stateId });
+    if (verdict !== "proceed") return this.#leftOut(verdict, reason);
+    const seats = seating.flatMap((owner, seat) => (owner === rank ? [seat] : []));
+    this.#rank = rank;
+    this.#peers = peers;
+    this.#trained.proceed(generation);
+    this.#outbox.rewind(step);
+    const evaluations = rank === 0 ? this.#outbox.evaluations() : [];
+    return [
+      this.#log("seated", `seated as rank ${rank} of ${peers.length} on seats ${seats.join(", ")}`),
+      { type: "rewind", step },
+      ...evaluations.flatMap((message) => this.#say(message)),
+      ...this.#upload(),
+      { type: "openRing", generation, rank, seating, peers, seats },
+    ];
+  }
+
+  #lostLink({ generation, peer, message }: Input<"linkLost">): WorkerEffect[] {
+    if (this.#isLate(generation) || !this.#standing.linksUp) return [];
+    this.#stand({ type: "linkLost", generation });
+    if (this.#standing.linksUp) return this.#unexpected("linkLost");
+    return this.#sayLinkLost(peer === null ? null : (this.#peers[peer]?.workerId ?? null), message);
+  }
+
+  #sayLinkLost(peer: string | null, cause: string): WorkerEffect[] {
+    const message = shorten(cause, maxErrorChars);
+    this.#linkLost = { type: "WorkerLinkLost", generation: this.#standing.generation, peer, message };
+    return [this.#log("link-lost", message), ...this.#say(this.#linkLost)];
+  }
+
+  /** Of a record without this rank. */
+  #leftOut(verdict: Verdict, reason: string): WorkerEffect[] {
+    if (verdict === "go") return this.#leave(this.#leavingBecause);
+    if (verdict !== "drop") return [];
+    this.#cut();
+    this.#outbox.clear();
+    this.#plans.clear();
+    return [this.#log("dropped", reason), { type: "drop" }];
+  }
+
+  /** What the loop was at is over. */
+  #cut(): void {
+    this.#rank = -1;
+    this.#loop?.cut();
+    this.#early = undefined;
+    this.#getting = undefined;
+    this.#linkLost = undefined;
+  }
+
+  // The loop.
+
+  #answered(input: LoopInput): WorkerEffect[] {
+    const effects = this.#loop?.answer(input);
+    if (effects) return this.#carryOn(effects);
+    return input.type !== "updated" && this.#isLate(input.generation) ? [] : this.#unexpected(input.type);
+  }
+
+  #carryOn(effects: readonly LoopEffect[]): WorkerEffect[] {
+    return effects.flatMap((effect) => {
+      switch (effect.type) {
+        case "held":
+          this.#stand(effect);
+          return [];
+        case "keep":
+          return this.#keep(effect.message);
+        case "upload":
+          return this.#upload();
+        case "finished":
+          // The last step has no successor that would commit it: the coordinator says when all have it.
+          this.#stand(effect);
+          return this.#sayDone();
+        case "fault":
+          return this.#fail("run", effect.fault.code, effect.fault.message);
+        default:
+          return [effect];
+      }
+    });
+  }
+
+  // What all of it is made of.
+
+  #stand(input: StandingInput): StandingOutcome {
+    const outcome = nextStanding(this.#standing, input);
+    this.#standing = outcome.standing;
+    return outcome;
+  }
+
+  /** Whether an answer belongs to what a regrouping or a drop has cut off since. */
+  #isLate(generation: number): boolean {
+    const { phase, generation: own } = this.#standing;
+    return generation < own || (generation === own && phase === "spare" && own > 0);
+  }
+
+  #isGetting(type: "CoordinatorFetch" | "CoordinatorLoad", step: number, stateId: string): boolean {
+    const getting = this.#getting;
+    return getting?.type === type && getting.step === step && getting.stateId === stateId;
+  }
+
+  #sayDone(): WorkerEffect[] {
+    const { generation, step } = this.#standing;
+    return this.#say({ type: "WorkerDone", generation, step, stopped: this.#trained.isStopped });
+  }
+
+  #upload(): WorkerEffect[] {
+    if (this.#rank !== 0 || !this.#isConnected) return [];
+    return [{ type: "upload", generation: this.#standing.generation }];
+  }
+
+  /** Says it, and keeps it until it is on disk. */
+  #keep(message: KeptMessage): WorkerEffect[] {
+    const isFull = this.#outbox.add(message);
+    const full = "without a coordinator too many steps have passed: what was said of the oldest is let go";
+    const isRankZeros = message.type === "WorkerEvaluated";
+    return [
+      ...(isFull ? [this.#log("outbox-full", full)] : []),
+      ...(isRankZeros && this.#rank !== 0 ? [] : this.#say(message)),
+    ];
+  }
+
+  /** Without a connection nothing is said: what matters is said again with the next. */
+  #say(message: WorkerMessage): WorkerEffect[] {
+    return this.#isConnected ? [{ type: "send", message }] : [];
+  }
+
+  #log(event: WorkerEvent, message: string): WorkerEffect {
+    const { generation, step } = this.#standing;
+    return { type: "log", event, generation, step, message };
+  }
+
+  #unexpected(what: WorkerInput["type"]): WorkerEffect[] {
+    const { phase, generation } = this.#standing;
+    const message = `a ${what} while ${phase} in generation ${generation}, expected ${this.#loop?.awaited ?? "none"}`;
+    return this.#fail("worker", "UNEXPECTED_INPUT", message);
+  }
+
+  #fail(concerns: "run" | "worker", code: string, message: string): WorkerEffect[] {
+    return [...this.#say({ type: "WorkerFailed", concerns, code, message }), ...this.#end(1, code, message)];
+  }
+
+  #leave(reason: string): WorkerEffect[] {
+    return [...this.#say({ type: "WorkerBye", reason }), ...this.#end(terminated, "TERMINATED", reason)];
+  }
+
   #end(exitCode: number, code: string, message: string): WorkerEffect[] {
-    this.#phase = "ended";
+    this.#isEnded = true;
     return [{ type: "end", exitCode, code, message }];
   }
 
-  #send(message: WorkerMessage): WorkerEffect {
-    return { type: "send", message };
+  get #settled(): RunConfig {
+    if (!this.#config) throw new Error("a worker without a start has no config");
+    return this.#config;
   }
 
-  #now() {
-    return { generation: this.#generation, step: this.#progress.step };
+  get #trained(): TrainingLoop {
+    if (!this.#loop) throw new Error("a worker has a part in a world only once it is prepared");
+    return this.#loop;
   }
-
-  get #generation(): number {
-    return this.#start?.generation ?? 0;
-  }
-
-  get #config(): RunConfig {
-    if (this.#start === undefined) throw new Error("a worker without a start has no config");
-    return this.#start.config;
-  }
-}
-
-function tasksOf(due: Due, stopped: boolean): Task[] {
-  const tasks: Task[] = [];
-  if (due.validation) tasks.push("validation");
-  // A checkpoint is recorded under the hash of what it holds, so the hash comes after what changes the state.
-  if (due.hash || stopped) tasks.push("hash");
-  if (due.checkpoint || stopped) tasks.push("checkpoint");
-  // A run that was stopped goes on another day; its test set is evaluated when it ends.
-  if (due.end) tasks.push("test");
-  return tasks;
 }

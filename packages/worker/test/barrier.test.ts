@@ -5,17 +5,21 @@ import t from "tap";
 import ts from "typescript";
 import { barrierBytes, createBarrier } from "../src/barrier.ts";
 
-/** The barrier's own source as plain JavaScript: a thread starts in no time without a loader. */
-const source = await readFile(new URL("../src/barrier.ts", import.meta.url), "utf8");
-const { outputText } = ts.transpileModule(source, {
-  compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 },
-});
-const moduleUrl = `data:text/javascript,${encodeURIComponent(outputText)}`;
+/** A module's own source as plain JavaScript: a thread starts in no time without a loader. */
+async function moduleUrl(file: string, imports: Readonly<Record<string, string>> = {}): Promise<string> {
+  const source = await readFile(new URL(`../src/${file}`, import.meta.url), "utf8");
+  const { outputText } = ts.transpileModule(source, {
+    compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 },
+  });
+  const linked = Object.entries(imports).reduce((text, [name, url]) => text.replace(name, url), outputText);
+  return `data:text/javascript,${encodeURIComponent(linked)}`;
+}
+const barrierUrl = await moduleUrl("barrier.ts", { "./worker-error.ts": await moduleUrl("worker-error.ts") });
 
 const startThread = (body: string, workerData: object) =>
   new Worker(
     `const { parentPort, workerData } = require("node:worker_threads");
-     import(${JSON.stringify(moduleUrl)}).then(({ createBarrier }) => { ${body} });`,
+     import(${JSON.stringify(barrierUrl)}).then(({ createBarrier }) => { ${body} });`,
     { eval: true, workerData, execArgv: [], env: {} },
   );
 
@@ -57,6 +61,31 @@ t.test("one thread never waits", async (t) => {
   for (let round = 0; round < 3; round++) barrier.wait();
   t.pass();
 });
+
+t.test(
+  "those that wait for a thread that has failed leave with an error, and so does whoever comes later",
+  async (t) => {
+    const threads = 3;
+    const barrierBuffer = new SharedArrayBuffer(barrierBytes);
+    const startWaiting = () =>
+      startThread(
+        `parentPort.postMessage("waits");
+       try { createBarrier(workerData.barrierBuffer, 3).wait(); } catch ({ name, code }) { parentPort.postMessage({ name, code }); }`,
+        { barrierBuffer },
+      );
+    const left = { name: "WorkerError", code: "BARRIER_ABORTED" };
+    const heard = async (worker: Worker) => (await once(worker, "message"))[0];
+    const waiting = [startWaiting(), startWaiting()];
+    t.same(await Promise.all(waiting.map(heard)), ["waits", "waits"]);
+    // Asleep, on the way to it, or not there yet: all leave.
+    const leaving = waiting.map(heard);
+    const barrier = createBarrier(barrierBuffer, threads);
+    barrier.abort();
+    t.same(await Promise.all(leaving), [left, left]);
+    t.throws(() => barrier.wait(), left);
+    t.throws(() => createBarrier(barrierBuffer, 1).wait(), left);
+  },
+);
 
 t.test("a thread that waits in vain can be ended", async (t) => {
   const barrierBuffer = new SharedArrayBuffer(barrierBytes);

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import t from "tap";
-import { dueAfter, runLength } from "../src/due.ts";
-import { config } from "./fixtures/messages.ts";
+import { boundaryAfter, dueAfter, runLength } from "../src/due.ts";
+import { config, progressAt } from "./fixtures/messages.ts";
 
 const lengths = [
   { epochs: 3, maxSteps: null, totalSteps: 15 },
@@ -24,13 +24,13 @@ const cases = [
   {
     name: "a checkpoint by its steps, with its hash",
     done: 4,
-    changes: { checkpoint: { everySteps: 2, keep: 1 } },
+    changes: { checkpoint: { everySteps: 2, everyMinutes: null, keep: 1 } },
     due: saved,
   },
   {
     name: "no checkpoint between its steps",
     done: 3,
-    changes: { checkpoint: { everySteps: 2, keep: 1 } },
+    changes: { checkpoint: { everySteps: 2, everyMinutes: null, keep: 1 } },
     due: nothing,
   },
   {
@@ -69,7 +69,7 @@ t.test("whatever the config, a checkpoint comes with its hash, and the last step
   });
   fc.assert(
     fc.property(run, ({ everySteps, stepsPerEpoch, ...changes }) => {
-      const given = { ...config, ...changes, checkpoint: { everySteps, keep: 1 } };
+      const given = { ...config, ...changes, checkpoint: { everySteps, everyMinutes: null, keep: 1 } };
       const length = runLength(given, stepsPerEpoch);
       for (let done = 1; done <= length.totalSteps; done++) {
         const due = dueAfter(done, given, length);
@@ -82,3 +82,63 @@ t.test("whatever the config, a checkpoint comes with its hash, and the last step
   );
   t.pass();
 });
+
+const validated = (step: number) => ({
+  ...progressAt(step),
+  evaluations: [{ step, epoch: 1, split: "validation" as const, loss: 1, accuracy: 0.5, samples: 100 }],
+});
+const stopAt = (after: number) => ({ planId: 1, change: "stop" as const, after });
+const checkpointAt = (after: number) => ({ planId: 1, change: "checkpoint" as const, after });
+const boundaries = [
+  { name: "before the first step there is none", progress: progressAt(0), effect: null, tasks: [], isLast: false },
+  { name: "within an epoch", progress: progressAt(2), effect: null, tasks: [], isLast: false },
+  {
+    name: "at an epoch's end",
+    progress: progressAt(5),
+    effect: null,
+    tasks: ["validation", "hash", "checkpoint"],
+    isLast: false,
+  },
+  {
+    name: "at the run's end",
+    progress: progressAt(10),
+    effect: null,
+    tasks: ["validation", "hash", "checkpoint", "test"],
+    isLast: true,
+  },
+  {
+    name: "where a planned checkpoint took effect",
+    progress: progressAt(2),
+    effect: checkpointAt(2),
+    tasks: ["hash", "checkpoint"],
+    isLast: false,
+  },
+  {
+    name: "where a stop took effect",
+    progress: progressAt(2),
+    effect: stopAt(2),
+    tasks: ["hash", "checkpoint"],
+    isLast: true,
+  },
+  {
+    name: "after a step at which a plan took effect",
+    progress: progressAt(3),
+    effect: checkpointAt(2),
+    tasks: [],
+    isLast: false,
+  },
+  { name: "of a checkpoint of an epoch's end", progress: validated(5), effect: null, tasks: [], isLast: false },
+  { name: "of a checkpoint of the run's end", progress: validated(10), effect: null, tasks: ["test"], isLast: true },
+  {
+    name: "of a run that is over by now",
+    progress: progressAt(12),
+    effect: null,
+    tasks: ["hash", "checkpoint", "test"],
+    isLast: true,
+  },
+  { name: "of an earlier validation", progress: { ...validated(5), step: 6 }, effect: null, tasks: [], isLast: false },
+];
+for (const { name, progress, effect, tasks, isLast } of boundaries)
+  t.test(`the boundary ${name}`, async (t) => {
+    t.same(boundaryAfter(progress, effect, config, runLength(config, 5)), { tasks, isLast });
+  });

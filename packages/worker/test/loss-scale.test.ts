@@ -2,10 +2,10 @@ import t from "tap";
 import { initialLossScale } from "../src/loss-scale.ts";
 import { afterStep, initialProgress } from "../src/progress.ts";
 
-const sums = { loss: 1, correct: 1, samples: 1, overflowed: 0 };
+const sums = { loss: 1, correct: 1, samples: 1 };
 const float16 = { ...initialProgress, lossScale: initialLossScale("float16") };
-const good = (progress: typeof float16) => afterStep(progress, sums, 1000, "float16");
-const bad = (progress: typeof float16) => afterStep(progress, { ...sums, overflowed: 1 }, 1000, "float16");
+const good = (progress: typeof float16) => afterStep(progress, sums, "update", 1000, "float16");
+const bad = (progress: typeof float16) => afterStep(progress, sums, "rescale", 1000, "float16");
 const times = (count: number, progress: typeof float16) => {
   let after = progress;
   for (let step = 0; step < count; step++) after = good(after);
@@ -16,7 +16,7 @@ t.test("the loss scale of float16 starts at 1024, that of other precisions is 1 
   t.same(float16.lossScale, { scale: 1024, goodSteps: 0 });
   for (const precision of ["float32", "bfloat16"] as const) {
     t.same(initialLossScale(precision), { scale: 1, goodSteps: 0 });
-    t.same(afterStep(initialProgress, sums, 1000, precision).lossScale, { scale: 1, goodSteps: 0 });
+    t.same(afterStep(initialProgress, sums, "update", 1000, precision).lossScale, { scale: 1, goodSteps: 0 });
   }
 });
 

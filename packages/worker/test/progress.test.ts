@@ -5,20 +5,19 @@ import t from "tap";
 import { afterStep, afterValidation, initialProgress } from "../src/progress.ts";
 import { evaluationOf } from "./fixtures/messages.ts";
 
-const sums = { loss: 32, correct: 16, samples: 64, overflowed: 0 };
-const { overflowed: _, ...epochSums } = sums;
+const sums = { loss: 32, correct: 16, samples: 64 };
 
 t.test("an epoch's sums grow until its last step, and start anew with the next epoch", async (t) => {
-  const first = afterStep(initialProgress, sums, 3, "float32");
-  t.same(first, { ...initialProgress, step: 1, stepInEpoch: 1, optimizerSteps: 1, epochSums });
-  const second = afterStep(first, { loss: 1, correct: 2, samples: 3, overflowed: 0 }, 3, "float32");
+  const first = afterStep(initialProgress, sums, "update", 3, "float32");
+  t.same(first, { ...initialProgress, step: 1, stepInEpoch: 1, optimizerSteps: 1, epochSums: sums });
+  const second = afterStep(first, { loss: 1, correct: 2, samples: 3 }, "update", 3, "float32");
   t.same(second.epochSums, { loss: 33, correct: 18, samples: 67 });
-  const third = afterStep(second, sums, 3, "float32");
+  const third = afterStep(second, sums, "update", 3, "float32");
   t.same(third, { ...initialProgress, step: 3, epoch: 1, stepInEpoch: 0, optimizerSteps: 3 });
 });
 
 t.test("an epoch of one step ends with every step", async (t) => {
-  t.match(afterStep(afterStep(initialProgress, sums, 1, "float32"), sums, 1, "float32"), {
+  t.match(afterStep(afterStep(initialProgress, sums, "update", 1, "float32"), sums, "update", 1, "float32"), {
     step: 2,
     epoch: 2,
     stepInEpoch: 0,
@@ -26,7 +25,7 @@ t.test("an epoch of one step ends with every step", async (t) => {
 });
 
 t.test("the optimizer's own count goes on from where it was", async (t) => {
-  t.match(afterStep({ ...initialProgress, step: 9, optimizerSteps: 7 }, sums, 100, "float32"), {
+  t.match(afterStep({ ...initialProgress, step: 9, optimizerSteps: 7 }, sums, "update", 100, "float32"), {
     step: 10,
     optimizerSteps: 8,
   });
@@ -36,7 +35,7 @@ t.test("after any number of steps the position follows from their number alone",
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 60 }), fc.integer({ min: 1, max: 9 }), (steps, stepsPerEpoch) => {
       let progress = initialProgress;
-      for (let step = 0; step < steps; step++) progress = afterStep(progress, sums, stepsPerEpoch, "float32");
+      for (let step = 0; step < steps; step++) progress = afterStep(progress, sums, "update", stepsPerEpoch, "float32");
       const stepInEpoch = steps % stepsPerEpoch;
       assert.deepEqual(progress, {
         ...initialProgress,
@@ -50,6 +49,15 @@ t.test("after any number of steps the position follows from their number alone",
     }),
   );
   t.pass();
+});
+
+t.test("a step that is skipped counts as a step, and adds nothing to the epoch", async (t) => {
+  const first = afterStep(initialProgress, sums, "update", 3, "float32");
+  const bad = { ...sums, loss: Number.NaN };
+  const skipped = afterStep(afterStep(first, bad, "skip", 5, "float32"), bad, "skip", 5, "float32");
+  t.same(skipped, { ...first, step: 3, stepInEpoch: 3, skippedInRow: 2 });
+  runProgressSchema.parse(skipped);
+  t.equal(afterStep(skipped, sums, "update", 5, "float32").skippedInRow, 0);
 });
 
 t.test("a validation is remembered as means over its samples", async (t) => {
@@ -86,6 +94,6 @@ t.test("progress is never changed in place: a snapshot of it stays", async (t) =
   const frozen = Object.freeze({ ...initialProgress, evaluations: [] });
   Object.freeze(frozen.evaluations);
   Object.freeze(frozen.epochSums);
-  afterValidation(afterStep(frozen, sums, 2, "float32"), evaluationOf("validation", 1));
+  afterValidation(afterStep(frozen, sums, "update", 2, "float32"), evaluationOf("validation", 1));
   t.same(frozen, initialProgress);
 });

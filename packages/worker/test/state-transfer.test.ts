@@ -4,7 +4,15 @@ import type { StateTensors } from "@ringmaster/training";
 import { memoryLinkPair } from "@ringmaster/transport";
 import fc from "fast-check";
 import t from "tap";
-import { hashState, restoreState, StateReceiver, sendState, snapshot, stateBytes } from "../src/state-transfer.ts";
+import {
+  copyState,
+  hashState,
+  restoreState,
+  StateReceiver,
+  sendState,
+  stateBytes,
+  stateParts,
+} from "../src/state-transfer.ts";
 import { progressAt } from "./fixtures/messages.ts";
 
 /** Tensors of these lengths in one shared memory, each at an offset of its own. */
@@ -22,6 +30,12 @@ function tensorsOf(
     return { name: `${prefix}${index}`, shape: [length], data };
   };
   return { model: lengths.model.map(place("model/")), optimizer: lengths.optimizer.map(place("slot/")) };
+}
+
+function snapshot(tensors: StateTensors): Uint8Array {
+  const copy = new Uint8Array(stateBytes(tensors));
+  copyState(tensors, copy);
+  return copy;
 }
 
 const bits = ({ model, optimizer }: StateTensors) =>
@@ -60,6 +74,14 @@ t.test("a snapshot is a copy: training may go on", async (t) => {
       [3, 4],
     ],
   );
+});
+
+t.test("the parts of a state are the state itself, in the order in which it travels", async (t) => {
+  const state = tensorsOf({ model: [3, 0, 2], optimizer: [4] });
+  const parts = stateParts(state);
+  t.ok(Buffer.concat(parts).equals(snapshot(state)));
+  state.model[0]?.data.fill(99);
+  t.ok(Buffer.concat(parts).equals(snapshot(state)));
 });
 
 t.test("a state of another model is refused, and nothing is written", async (t) => {

@@ -1,379 +1,616 @@
+import { nextStateId, seedStateId } from "@ringmaster/protocol";
 import t from "tap";
-import { joining, preparing, readyToBegin, stepping } from "./fixtures/core.ts";
-import { begin, config, evaluationOf, hash, progressAt, ready, startOf, stepHeld, stop } from "./fixtures/messages.ts";
+import type { WorkerEffect, WorkerInput } from "../src/worker-io.ts";
+import { connected, done, newcomer, preparing, regrouping, spare, stepping } from "./fixtures/core.ts";
+import {
+  config,
+  evaluationOf,
+  fetchFrom,
+  hash,
+  heard,
+  idAfter,
+  identity,
+  idOf,
+  kept,
+  loadCheckpoint,
+  loadSeed,
+  ownId,
+  plan,
+  proceed,
+  progressAt,
+  ready,
+  regroup,
+  saved,
+  startOf,
+  stepHeld,
+  stop,
+  welcome,
+} from "./fixtures/messages.ts";
 
-const fromCoordinator = "coordinator" as const;
+const quiet = (generation: number): WorkerInput => ({ type: "quiet", generation });
+const up: WorkerInput = { type: "connected", workerId: ownId };
+const down: WorkerInput = { type: "disconnected", message: "the coordinator's connection is lost" };
+const copied = (generation: number, step: number, stateId: string): WorkerInput => ({
+  type: "copied",
+  generation,
+  step,
+  stateId,
+  progress: progressAt(step),
+  effect: null,
+});
+const hashed = (generation = 1): WorkerInput => ({ type: "hashed", generation, hash: hash("e") });
+const evaluated = (split: "validation" | "test", loss?: number, generation = 1): WorkerInput => ({
+  type: "evaluationHeld",
+  generation,
+  evaluation: evaluationOf(split, 60, loss),
+});
+const said = (effects: readonly WorkerEffect[]) =>
+  effects.flatMap((effect) => (effect.type === "send" ? [effect.message] : []));
+const ofType = <Type extends WorkerEffect["type"]>(effects: readonly WorkerEffect[], type: Type) =>
+  effects.filter((effect): effect is Extract<WorkerEffect, { type: Type }> => effect.type === type);
 
-t.test("a rank prepares when it is told its start, says that it is ready, and steps when all are", async (t) => {
-  const { core, input } = joining();
-  const start = startOf(1);
-  t.same(input({ type: fromCoordinator, message: start }), [{ type: "prepare", start }]);
-  t.equal(core.phase, "preparing");
-  t.same(input({ type: "prepared", stepsPerEpoch: 5, ready }), [
-    { type: "send", message: { type: "WorkerReady", generation: 1, stepsPerEpoch: 5, totalSteps: 10, ...ready } },
+// The way into a world.
+
+t.test("a worker says who it is, prepares when it is told for what, and says that it is ready", async (t) => {
+  const { core, input } = newcomer();
+  const standing = {
+    phase: "unprepared",
+    epoch: 0,
+    generation: 0,
+    step: -1,
+    stateId: seedStateId,
+    linksUp: true,
+  };
+  t.same(said(input(up)), [{ type: "WorkerHello", protocol: 1, workerId: ownId, ...identity, standing }]);
+  t.same(input(welcome(1)), []);
+  t.same(input(startOf()), [{ type: "prepare", config }]);
+  t.same(said(input({ type: "prepared", stepsPerEpoch: 5, ready })), [
+    { type: "WorkerReady", stepsPerEpoch: 5, totalSteps: 10, ...ready },
   ]);
-  t.equal(core.phase, "ready");
-  t.same(input({ type: fromCoordinator, message: begin(0) }), [
-    { type: "step", step: 0, plan: false, lossScale: 1, update: null },
+  t.equal(core.phase, "spare");
+});
+
+t.test("what is told twice, because words cross, is done once", async (t) => {
+  const { words } = preparing();
+  t.same(words(startOf()), []);
+  t.same(words({ type: "prepared", stepsPerEpoch: 5, ready }), ["WorkerReady"]);
+  t.same(words(startOf()), []);
+});
+
+t.test("a member stops, answers once it is at rest, loads, proceeds, and steps", async (t) => {
+  const { core, input, words } = spare();
+  t.same(words(regroup(1, 0, 1)), ["stop"]);
+  t.same(said(input(quiet(1))), [{ type: "WorkerRegrouped", generation: 1, step: -1, stateId: seedStateId }]);
+  t.match(input(loadSeed(1)), [{ type: "load", generation: 1, step: 0, source: { kind: "seed" } }]);
+  const loaded = input({ type: "loaded", generation: 1, step: 0, stateId: seedStateId });
+  t.same(said(loaded), [{ type: "WorkerRegrouped", generation: 1, step: 0, stateId: seedStateId }]);
+  t.match(ofType(loaded, "offer"), [
+    { generation: 1, step: 0, stateId: seedStateId, progress: { step: 0 }, effect: null },
+  ]);
+  t.match(ofType(input(proceed(1, 0, seedStateId, 1, 0)), "openRing"), [
+    {
+      generation: 1,
+      rank: 1,
+      seating: [0, 0, 1, 1],
+      peers: [{ workerId: idOf(1) }, { workerId: ownId }],
+      seats: [2, 3],
+    },
+  ]);
+  t.same(input({ type: "ringOpen", generation: 1 }), [
+    { type: "step", step: 0, tag: `${seedStateId}/0`, plan: false, lossScale: 1, update: null },
   ]);
   t.equal(core.phase, "stepping");
 });
 
-t.test("a held step is said with its sums, and the next follows with the optimizer's update", async (t) => {
-  const { core, input } = stepping();
-  const held = stepHeld();
-  t.same(input(held), [
-    {
-      type: "send",
-      message: {
-        type: "WorkerHeld",
-        generation: 1,
-        step: 1,
-        tail: { loss: 32, correct: 16, samples: 64, plan: 0, overflowed: 0 },
-        timing: held.timing,
-        memoryBytes: 1000,
+t.test(
+  "a held step is said with its sums and its state's id, and the next follows with the optimizer's update",
+  async (t) => {
+    const { input } = stepping();
+    const held = stepHeld();
+    t.same(input(held), [
+      {
+        type: "send",
+        message: {
+          type: "WorkerHeld",
+          generation: 1,
+          step: 1,
+          stateId: idAfter(1),
+          tail: { loss: 32, correct: 16, samples: 64, plan: 0, overflowed: 0, receipt: [1, 2, 3, 4] },
+          timing: held.timing,
+          memoryBytes: 1000,
+        },
       },
-    },
-    {
-      type: "step",
-      step: 1,
-      plan: false,
-      lossScale: 1,
-      update: { optimizerStep: 1, samples: 64, lossScale: 1 },
-    },
-  ]);
-  t.same(input({ type: "updated" }), [], "no word is needed: the step is under way");
-  t.equal(core.stepsDone, 1);
-});
+      {
+        type: "step",
+        step: 1,
+        tag: `${idAfter(1)}/1`,
+        plan: false,
+        lossScale: 1,
+        update: { optimizerStep: 1, samples: 64, lossScale: 1 },
+      },
+    ]);
+    t.same(input({ type: "updated" }), [], "no word is needed: the step is under way");
+  },
+);
 
-const everything = { hashEverySteps: 3, checkpoint: { everySteps: 2, keep: 3 } };
-const boundaries: readonly { rank: number; steps: readonly (readonly string[])[] }[] = [
-  {
-    rank: 0,
-    steps: [
-      ["WorkerHeld", "step 1 after update"],
-      ["WorkerHeld", "update", "hash", "WorkerStateHash", "uploadState", "step 2"],
-      ["WorkerHeld", "update", "validation", "WorkerEvaluated", "hash", "WorkerStateHash", "uploadState", "step 3"],
-      ["WorkerHeld", "update", "hash", "WorkerStateHash", "uploadState", "step 4"],
-      ["WorkerHeld", "step 5 after update"],
-      [
-        "WorkerHeld",
-        "update",
-        "validation",
-        "WorkerEvaluated",
-        "hash",
-        "WorkerStateHash",
-        "uploadState",
-        "test",
-        "WorkerEvaluated",
-        "WorkerDone",
-      ],
-    ],
-  },
-  {
-    rank: 1,
-    steps: [
-      ["WorkerHeld", "step 1 after update"],
-      ["WorkerHeld", "update", "hash", "WorkerStateHash", "step 2"],
-      ["WorkerHeld", "update", "validation", "hash", "WorkerStateHash", "step 3"],
-      ["WorkerHeld", "update", "hash", "WorkerStateHash", "step 4"],
-      ["WorkerHeld", "step 5 after update"],
-      ["WorkerHeld", "update", "validation", "hash", "WorkerStateHash", "test", "WorkerDone"],
-    ],
-  },
+// The boundary.
+
+const everything = { hashEverySteps: 3, checkpoint: { everySteps: 2, everyMinutes: null, keep: 3 } };
+const saving = ["hash", "WorkerStateHash", "snapshot", "upload"];
+const validating = ["validation", "WorkerEvaluated"];
+const boundaries = [
+  ["WorkerHeld", "step 1 after update"],
+  ["WorkerHeld", "update", ...saving, "step 2"],
+  ["WorkerHeld", "update", ...validating, ...saving, "step 3"],
+  ["WorkerHeld", "update", ...saving, "step 4"],
+  ["WorkerHeld", "step 5 after update"],
+  ["WorkerHeld", "update", ...validating, ...saving, "test", "WorkerEvaluated", "WorkerDone"],
 ];
-for (const { rank, steps } of boundaries)
+const writersAlone = ["WorkerEvaluated", "upload"];
+for (const rank of [0, 1] as const)
   t.test(
     `rank ${rank} works through each boundary in the one order${rank === 0 ? "" : ", and leaves upload and reports to rank 0"}`,
     async (t) => {
       const { core, step } = stepping({ rank, stepsPerEpoch: 3, config: everything });
-      for (const [index, words] of steps.entries()) t.same(step(), words, `after step ${index}`);
-      t.equal(core.phase, "finishing");
+      for (const [index, words] of boundaries.entries())
+        t.same(
+          step(),
+          words.filter((word) => rank === 0 || !writersAlone.includes(word)),
+          `after step ${index}`,
+        );
+      t.equal(core.phase, "done");
     },
   );
 
-t.test("a run without validation only tests at its end", async (t) => {
-  const { step } = stepping({ stepsPerEpoch: 1, config: { validation: { count: 0, blockSize: 10 } } });
-  t.notOk(step().includes("validation"));
-  t.same(
-    step().filter((word) => word === "validation" || word === "test"),
-    ["test"],
-  );
-});
-
 t.test("a run that ends by its steps ends in the middle of an epoch", async (t) => {
-  const { input, step } = stepping({ stepsPerEpoch: 5, config: { maxSteps: 2 } });
+  const { step, words } = stepping({ config: { maxSteps: 2 } });
   step();
-  t.same(step(), [
-    "WorkerHeld",
-    "update",
-    "hash",
-    "WorkerStateHash",
-    "uploadState",
-    "test",
-    "WorkerEvaluated",
-    "WorkerDone",
-  ]);
-  t.same(input({ type: fromCoordinator, message: { type: "CoordinatorFinish", reason: "the run is over" } }), [
-    { type: "end", exitCode: 0, code: "FINISHED", message: "the run is over" },
+  t.same(step(), ["WorkerHeld", "update", ...saving, "test", "WorkerEvaluated", "WorkerDone"]);
+  t.same(words(heard({ type: "CoordinatorFinish", reason: "the run is over" })), ["end FINISHED"]);
+});
+
+t.test("a snapshot has the progress that the validation left, its hash and its state's id", async (t) => {
+  const { input } = stepping({ stepsPerEpoch: 1 });
+  input(stepHeld(), { type: "updated" });
+  t.match(input(evaluated("validation")).at(-1), { type: "hash", generation: 1, progress: { best: { step: 1 } } });
+  t.match(ofType(input(hashed()), "snapshot"), [
+    { progress: { step: 1, epoch: 1, best: { step: 1, accuracy: 0.6 } }, stateId: idAfter(1), stateHash: hash("e") },
   ]);
 });
 
-t.test("the state goes up with the progress that the validation left", async (t) => {
-  const { input } = stepping({ stepsPerEpoch: 1 });
-  t.match(input(stepHeld(), { type: "updated" }).at(-1), { type: "evaluate", split: "validation" });
-  const evaluation = evaluationOf("validation", 60);
-  t.match(input({ type: "evaluationHeld", evaluation }), [
-    { type: "send", message: { type: "WorkerEvaluated", generation: 1, step: 1, evaluation } },
-    { type: "hash" },
-  ]);
-  t.match(input({ type: "hashed", hash: hash("e") }), [
-    { type: "send", message: { type: "WorkerStateHash", generation: 1, step: 1, hash: hash("e") } },
-    { type: "uploadState", progress: { step: 1, epoch: 1, best: { step: 1, accuracy: 0.6 } } },
-    { type: "step", step: 1 },
-  ]);
+t.test("a state that is on disk already is not copied for it", async (t) => {
+  const { input, step } = stepping({ stepsPerEpoch: 1 });
+  t.match(input(saved(1)), [{ type: "saved", step: 1 }]);
+  t.notOk(step().includes("snapshot"));
+  t.ok(step().includes("snapshot"));
 });
 
 t.test("the test set leaves no trace in the state", async (t) => {
   const { core, step } = stepping({ stepsPerEpoch: 1, config: { epochs: 1 } });
-  step();
+  t.ok(step().includes("test"));
   t.same(
     core.progress.evaluations.map(({ split }) => split),
     ["validation"],
   );
 });
 
-const wrongTails = [
-  { name: "too few samples", tail: { samples: 63 }, found: /expected 64 samples .*found 63 samples/ },
-  {
-    name: "the first limb of the receipt differs",
-    tail: { receipt: [9, 2, 3, 4] as const },
-    found: /receipt 1\.2\.3\.4, found .* 9\.2\.3\.4/,
-  },
-  {
-    name: "the last limb of the receipt differs",
-    tail: { receipt: [1, 2, 3, 9] as const },
-    found: /receipt 1\.2\.3\.4, found .* 1\.2\.3\.9/,
-  },
-];
-for (const { name, tail, found } of wrongTails)
-  t.test(`a step whose samples are not those of the sampler ends the rank: ${name}`, async (t) => {
-    const { input } = stepping();
-    input(stepHeld());
-    const effects = input(stepHeld(tail));
-    t.match(effects, [
-      { type: "send", message: { type: "WorkerFailed", generation: 1, code: "RECEIPT_WRONG", message: found } },
-      {
-        type: "end",
-        exitCode: 1,
-        code: "RECEIPT_WRONG",
-        message: /^step 1: a sample was left out, used twice or stale/,
+// What is not finite, or not what the sampler says.
+
+t.test("a step with wrong samples concerns the run", async (t) => {
+  const { input } = stepping();
+  t.match(input(stepHeld({ samples: 63 })), [
+    { type: "send", message: { type: "WorkerFailed", concerns: "run", code: "RECEIPT_WRONG" } },
+    { type: "end", exitCode: 1, code: "RECEIPT_WRONG" },
+  ]);
+});
+
+t.test("a gradient that is not finite ends the run, naming what is not", async (t) => {
+  const { input } = stepping();
+  t.match(input(stepHeld({ overflowed: 1 }, 1, "conv/kernel")), [
+    {
+      message: {
+        type: "WorkerFailed",
+        concerns: "run",
+        code: "GRADIENT_NOT_FINITE",
+        message: /^step 0: .*conv\/kernel/,
       },
-    ]);
-  });
+    },
+    { type: "end", exitCode: 1 },
+  ]);
+});
 
-for (const loss of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])
-  t.test(`a loss of ${loss} ends the rank before the optimizer runs, naming the step`, async (t) => {
-    const { input } = stepping();
-    input(stepHeld());
-    t.match(input(stepHeld({ loss })), [
-      { type: "send", message: { type: "WorkerFailed", code: "LOSS_NOT_FINITE" } },
-      {
-        type: "end",
-        exitCode: 1,
-        code: "LOSS_NOT_FINITE",
-        message: new RegExp(`^step 1: the loss is ${loss}: lower the learning rate`),
-      },
-    ]);
-  });
+t.test("a step that is skipped leaves the state as it was, but is a step", async (t) => {
+  const { core, input, step } = stepping({ config: { onNotFinite: "skip" } });
+  input(stepHeld());
+  t.match(input(stepHeld({ loss: Number.NaN, overflowed: 4 })), [
+    { message: { type: "WorkerHeld", step: 2 } },
+    { type: "step", step: 2, update: null },
+  ]);
+  t.match(core.progress, { step: 2, optimizerSteps: 1, skippedInRow: 1, epochSums: { loss: 32, samples: 64 } });
+  t.same(step(), ["WorkerHeld", "step 3 after update"]);
+  t.match(core.progress, { step: 3, optimizerSteps: 2, skippedInRow: 0 });
+});
 
-const inFloat16 = { config: { precision: "float16" as const, hashEverySteps: 2 } };
-
-t.test(
-  "in float16 an overflow leaves the update out and halves the scale for the next step, on what is due too",
-  async (t) => {
-    const { core, input } = stepping(inFloat16);
-    t.match(input(stepHeld()).at(-1), { type: "step", lossScale: 1024, update: { optimizerStep: 1, lossScale: 1024 } });
-    t.match(input(stepHeld({ overflowed: 1 })), [
-      { type: "send", message: { type: "WorkerHeld", step: 2, tail: { overflowed: 1 } } },
-      { type: "hash" },
-    ]);
-    t.match(input({ type: "hashed", hash: hash("e") }).at(-1), { type: "step", step: 2, lossScale: 512, update: null });
-    t.match(input(stepHeld()).at(-1), { update: { optimizerStep: 2, lossScale: 512 } });
-    t.match(core.progress, { step: 3, optimizerSteps: 2, lossScale: { scale: 512, goodSteps: 1 } });
-  },
-);
-
-t.test("a gradient that overflows at the smallest scale ends the rank", async (t) => {
-  const { input } = stepping(inFloat16);
-  for (let step = 0; step < 10; step++) input(stepHeld({ overflowed: 2 }), { type: "hashed", hash: hash("e") });
+t.test("ten steps skipped one after another end the run", async (t) => {
+  const { input } = stepping({ stepsPerEpoch: 100, config: { onNotFinite: "skip" } });
+  for (let step = 0; step < 9; step++) t.match(input(stepHeld({ overflowed: 1 })).at(-1), { type: "step" });
   t.match(input(stepHeld({ overflowed: 1 })).at(-1), {
     type: "end",
-    exitCode: 1,
     code: "GRADIENT_NOT_FINITE",
-    message: /^step 10: the gradient is not finite, at the smallest loss scale/,
+    message: /in 10 steps/,
   });
 });
 
-t.test("a validation whose loss is not finite ends the rank; a test's does not", async (t) => {
-  const validation = stepping({ stepsPerEpoch: 1 });
-  validation.input(stepHeld(), { type: "updated" }, { type: "hashed", hash: hash("e") });
-  t.match(validation.input({ type: "evaluationHeld", evaluation: evaluationOf("validation", 1, Number.NaN) }).at(-1), {
-    type: "end",
-    code: "LOSS_NOT_FINITE",
-    message: /validation after step 1/,
-  });
-  const test = stepping({ stepsPerEpoch: 1, config: { epochs: 1, validation: { count: 0, blockSize: 1 } } });
-  test.input(stepHeld(), { type: "updated" }, { type: "hashed", hash: hash("e") });
-  t.match(test.input({ type: "evaluationHeld", evaluation: evaluationOf("test", 1, Number.NaN) }).at(-1), {
-    message: { type: "WorkerDone" },
-  });
+const inFloat16 = { config: { precision: "float16" as const, hashEverySteps: 2 } };
+t.test("in float16 an overflow leaves the update out and halves the scale, on what is due too", async (t) => {
+  const { core, input } = stepping(inFloat16);
+  t.match(input(stepHeld()).at(-1), { type: "step", lossScale: 1024, update: { optimizerStep: 1, lossScale: 1024 } });
+  input({ type: "updated" });
+  t.match(input(stepHeld({ overflowed: 1 })).at(-1), { type: "hash" });
+  t.match(input(hashed()).at(-1), { type: "step", step: 2, lossScale: 512, update: null });
+  t.match(input(stepHeld()).at(-1), { update: { optimizerStep: 2, lossScale: 512 } });
+  t.match(core.progress, { step: 3, optimizerSteps: 2, lossScale: { scale: 512, goodSteps: 1 } });
 });
+
+t.test("a validation whose loss is not finite concerns the run; a test's ends nothing", async (t) => {
+  const validation = stepping({ stepsPerEpoch: 1 });
+  validation.input(stepHeld(), { type: "updated" });
+  t.match(validation.input(evaluated("validation", Number.NaN)), [
+    { message: { type: "WorkerFailed", concerns: "run", code: "LOSS_NOT_FINITE", message: /validation after step 1/ } },
+    { type: "end" },
+  ]);
+  const test = stepping({ stepsPerEpoch: 1, config: { epochs: 1, validation: { count: 0, blockSize: 1 } } });
+  test.input(stepHeld(), { type: "updated" }, hashed());
+  t.equal(said(test.input(evaluated("test", Number.NaN))).at(-1)?.type, "WorkerDone");
+});
+
+// Plans.
 
 t.test(
   "a planned stop travels with the next step, and takes effect after the one that all seats had it in",
   async (t) => {
     const { input, step } = stepping();
-    t.same(input({ type: fromCoordinator, message: stop }), [], "the step under way does not have it");
+    t.same(input(stop), [], "the step under way does not have it");
     t.match(input(stepHeld({ plan: 0 })).at(-1), { type: "step", plan: true });
-    t.same(step({ plan: config.seats }), [
-      "WorkerHeld",
-      "update",
-      "hash",
-      "WorkerStateHash",
-      "uploadState",
-      "WorkerDone",
-    ]);
+    t.same(step({ plan: config.seats }), ["WorkerHeld", "update", ...saving, "WorkerDone"]);
   },
 );
 
-t.test("a stopped rank says so, and how far it came; it does not test", async (t) => {
-  const { input } = stepping({ rank: 1 });
-  input({ type: fromCoordinator, message: stop }, stepHeld(), stepHeld({ plan: config.seats }), { type: "updated" });
-  t.same(input({ type: "hashed", hash: hash("e") }).at(-1), {
-    type: "send",
-    message: { type: "WorkerDone", generation: 1, step: 2, stopped: true },
-  });
+t.test("a planned checkpoint is made at that boundary, and the run goes on without the plan", async (t) => {
+  const { input, step } = stepping();
+  input(plan(1, "checkpoint"), stepHeld());
+  t.same(step({ plan: config.seats }), ["WorkerHeld", "update", ...saving, "step 2"]);
+  input(plan(1, "checkpoint"));
+  t.match(input(stepHeld()).at(-1), { type: "step", plan: false }, "a plan that took effect is old");
 });
 
-t.test("a stop that takes effect with the last step is the run's end", async (t) => {
+t.test("a stopped rank says so, and does not test; a stop with the last step is the run's end", async (t) => {
+  const stoppedEarly = stepping();
+  stoppedEarly.input(stop, stepHeld(), stepHeld({ plan: config.seats }), { type: "updated" });
+  t.match(said(stoppedEarly.input(hashed())).at(-1), { type: "WorkerDone", generation: 1, step: 2, stopped: true });
   const { input, step } = stepping({ config: { maxSteps: 2 } });
-  input({ type: fromCoordinator, message: stop });
+  input(stop);
   step();
   t.ok(step({ plan: config.seats }).includes("test"));
 });
 
-t.test("a stop counts only when all seats have it", async (t) => {
+t.test("a stop counts only when all seats have it, this rank's too", async (t) => {
   const { input, step } = stepping({ stepsPerEpoch: 100 });
-  input({ type: fromCoordinator, message: stop });
-  step();
+  input(stop);
+  step({ plan: config.seats });
   for (const plan of [0, 1, config.seats - 1]) t.match(step({ plan }).at(-1), /^step .* after update$/);
+  t.equal(step({ plan: config.seats }).at(-1), "WorkerDone");
 });
 
-t.test("a rank that has not sent the plan itself does not stop, whatever the word says", async (t) => {
-  const { input, step } = stepping();
-  t.same(step({ plan: config.seats }), ["WorkerHeld", "step 1 after update"]);
-  // It hears of the plan while a step without it is under way.
-  input({ type: fromCoordinator, message: stop });
-  t.same(step({ plan: config.seats }), ["WorkerHeld", "step 2 after update"]);
+// Regrouping.
+
+t.test(
+  "a survivor says which step it holds, once it is at rest, and offers it with its progress before the boundary",
+  async (t) => {
+    const { input, words, step } = stepping({ stepsPerEpoch: 2 });
+    step();
+    input(stepHeld(), { type: "updated" }, evaluated("validation"));
+    t.same(words(regroup(2, 0, 1)), ["stop"]);
+    const effects = input(quiet(2));
+    t.same(said(effects), [{ type: "WorkerRegrouped", generation: 2, step: 2, stateId: idAfter(2) }]);
+    t.match(ofType(effects, "offer"), [
+      { generation: 2, step: 2, progress: { step: 2, evaluations: [] }, effect: null },
+    ]);
+  },
+);
+
+t.test(
+  "the boundary of the step that is held is worked again, from its start, and with the same outcome",
+  async (t) => {
+    const { core, input, play, step } = stepping({ stepsPerEpoch: 2 });
+    step();
+    t.same(step(), ["WorkerHeld", "update", ...validating, ...saving, "step 2"]);
+    const { progress } = core;
+    play(regroup(2, 0, 1));
+    t.match(
+      input(proceed(2, 2, idAfter(2), 0, 1)).map(({ type }) => type),
+      ["log", "rewind", "send", "upload", "openRing"],
+    );
+    t.same(play({ type: "ringOpen", generation: 2 }), [...validating, ...saving, "step 2"]);
+    t.same(core.progress, progress);
+  },
+);
+
+t.test("a step that was interrupted is tried again under the tag of the same state", async (t) => {
+  const { input, play, step } = stepping();
+  step();
+  play(regroup(2, 0, 1));
+  input(proceed(2, 1, idAfter(1), 0));
+  t.match(input({ type: "ringOpen", generation: 2 }), [
+    { type: "step", step: 1, tag: `${idAfter(1)}/1`, update: null },
+  ]);
+  const stateId = nextStateId(idAfter(1), 2);
+  t.match(said(input(stepHeld({}, 2))), [{ step: 2, generation: 2, stateId }], "another attempt is another state");
 });
 
-t.test("a checkpoint that is planned does not stop the run", async (t) => {
-  const { input, step } = stepping();
-  input({
-    type: fromCoordinator,
-    message: { type: "CoordinatorPlan", generation: 1, planId: 1, change: "checkpoint" },
+t.test("a regrouping while the optimizer runs: the step counts, and its answer comes late", async (t) => {
+  const { core, input, words } = stepping({ config: { hashEverySteps: 1 } });
+  t.same(words(stepHeld()), ["WorkerHeld", "update"]);
+  t.same(words(regroup(2, 0, 1)), ["stop"]);
+  t.same(words({ type: "updated" }), []);
+  t.same(said(input(quiet(2))), [{ type: "WorkerRegrouped", generation: 2, step: 1, stateId: idAfter(1) }]);
+  t.equal(core.phase, "regrouping");
+});
+
+t.test("a member that is behind copies the state with its progress and the plan that took effect", async (t) => {
+  const { core, input, play, words } = stepping();
+  input(stop);
+  play(regroup(2, 1, 0));
+  t.match(input(fetchFrom(2, 1, "00000000000000aa")), [
+    {
+      type: "copy",
+      generation: 2,
+      step: 1,
+      stateId: "00000000000000aa",
+      position: 1,
+      from: [{ port: 4000 }, { port: 4001 }],
+    },
+  ]);
+  t.same(words(fetchFrom(2, 1, "00000000000000aa")), [], "a copy under way goes on");
+  t.same(words(regroup(2, 1, 0)), ["WorkerRegrouped"], "a repeat is answered, and undoes nothing");
+  const effect = { planId: 1, change: "stop" as const, after: 1 };
+  const progress = progressAt(1);
+  t.same(words({ type: "copied", generation: 2, step: 1, stateId: "00000000000000aa", progress, effect }), [
+    "WorkerRegrouped",
+    "offer",
+  ]);
+  t.same(core.progress, progress);
+  t.same(play(proceed(2, 1, "00000000000000aa", 1, 0)), [
+    "rewind",
+    "openRing",
+    "hash",
+    "WorkerStateHash",
+    "snapshot",
+    "WorkerDone",
+  ]);
+});
+
+t.test("a copy that fails leaves what is held, and waits for the next generation", async (t) => {
+  const { input, play, words } = stepping();
+  play(regroup(2, 1, 0));
+  input(fetchFrom(2, 1, "00000000000000aa"));
+  t.same(said(input({ type: "copyFailed", generation: 2, peer: 0, message: "it is gone" })), [
+    { type: "WorkerLinkLost", generation: 2, peer: idOf(1), message: "it is gone" },
+  ]);
+  t.same(words(fetchFrom(2, 1, "00000000000000aa")), ["copy"], "it may be asked again");
+  input(regroup(3, 0));
+  t.match(said(input(quiet(3))), [{ type: "WorkerRegrouped", step: 0 }]);
+});
+
+t.test("a newer generation cuts a copy off; what comes of it is passed over", async (t) => {
+  const { core, input, play, words } = regrouping();
+  input(fetchFrom(1, 1, "00000000000000aa"));
+  play(regroup(2, 0, 1));
+  t.same(words(copied(1, 1, "00000000000000aa"), { type: "copyFailed", generation: 1, peer: 0, message: "" }), []);
+  t.equal(core.standing.step, -1);
+});
+
+t.test("a checkpoint's boundary was worked before it was made: the next step follows", async (t) => {
+  const { core, input, play } = regrouping();
+  const evaluation = { step: 5, epoch: 1, split: "validation" as const, loss: 1, accuracy: 0.5, samples: 100 };
+  const progress = { ...progressAt(5), epoch: 1, stepInEpoch: 0, evaluations: [evaluation] };
+  t.match(input(loadCheckpoint(1, progress, "00000000000000aa")), [{ type: "load", source: { kind: "checkpoint" } }]);
+  t.same(play({ type: "loaded", generation: 1, step: 5, stateId: "00000000000000aa" }), ["WorkerRegrouped", "offer"]);
+  t.same(play(proceed(1, 5, "00000000000000aa", 0, 1)), ["rewind", "upload", "openRing", "step 5"]);
+  t.same(core.progress, progress);
+});
+
+t.test("a run that is resumed at its end is tested, and done", async (t) => {
+  const { input, play } = regrouping();
+  const evaluation = { step: 10, epoch: 2, split: "validation" as const, loss: 1, accuracy: 0.5, samples: 100 };
+  input(loadCheckpoint(1, { ...progressAt(10), evaluations: [evaluation] }, "00000000000000aa"));
+  play({ type: "loaded", generation: 1, step: 10, stateId: "00000000000000aa" });
+  t.same(play(proceed(1, 10, "00000000000000aa", 0, 1)), [
+    "rewind",
+    "upload",
+    "openRing",
+    "test",
+    "WorkerEvaluated",
+    "WorkerDone",
+  ]);
+});
+
+t.test("a load gives up what is held; one that is repeated is loaded again", async (t) => {
+  const { core, play, words } = stepping();
+  play(regroup(2, 0, 1));
+  const load = loadCheckpoint(2, progressAt(3), "00000000000000aa");
+  t.same(words(load), ["load"]);
+  t.equal(core.standing.step, -1);
+  t.same(words(load), ["load"], "its bytes come again, too");
+  t.same(words(loadSeed(2), loadSeed(2)), ["load"], "the seed needs none");
+});
+
+t.test("one that is done regroups like any other, and is done again", async (t) => {
+  const { core, play } = done();
+  t.same(play(regroup(2, 0, 1)), ["stop", "WorkerRegrouped", "offer"]);
+  t.match(play(proceed(2, 1, idAfter(1), 0, 1)).slice(-3), ["test", "WorkerEvaluated", "WorkerDone"]);
+  t.equal(core.phase, "done");
+});
+
+t.test("what comes before it is at rest waits until it is", async (t) => {
+  const { input, step, words } = stepping();
+  step();
+  // A hello while it comes to rest is an answer.
+  input(regroup(2, 0, 1), down, up);
+  t.same(words(proceed(2, 1, idAfter(1), 0, 1)), []);
+  t.same(words(quiet(2)), ["WorkerRegrouped", "offer", "rewind", "upload", "openRing"]);
+});
+
+t.test("snapshots, messages and plans of an abandoned history go", async (t) => {
+  const { input, play, step } = stepping({ stepsPerEpoch: 1 });
+  step();
+  step();
+  play(regroup(2, 0, 1));
+  input(loadCheckpoint(2, progressAt(1), idAfter(1)));
+  play({ type: "loaded", generation: 2, step: 1, stateId: idAfter(1) });
+  const effects = input(proceed(2, 1, idAfter(1), 0, 1));
+  t.match(ofType(effects, "rewind"), [{ step: 1 }]);
+  t.match(said(effects), [{ type: "WorkerEvaluated", step: 1 }]);
+  t.same(
+    said(input(down, up)).flatMap((message) => ("step" in message ? [message.step] : [])),
+    [1, 1, 1],
+  );
+});
+
+// Links.
+
+t.test("a link that is lost is said with its neighbour; the rank waits", async (t) => {
+  const { core, input, words } = stepping();
+  const lost: WorkerInput = { type: "linkLost", generation: 1, peer: 1, message: "it ended" };
+  t.same(said(input(lost)), [{ type: "WorkerLinkLost", generation: 1, peer: idOf(1), message: "it ended" }]);
+  t.same(words(lost), [], "once");
+  t.match(core.standing, { phase: "stepping", linksUp: false });
+  t.ok(words(down, up).includes("WorkerLinkLost"), "a coordinator that may not have heard it is told again");
+  t.same(words(regroup(2, 0, 1), lost), ["stop"], "the next generation has other links");
+});
+
+// The connection.
+
+t.test("without a coordinator it goes on, and tells the next one all that is not on disk", async (t) => {
+  const { core, input, step, words } = stepping({ stepsPerEpoch: 2 });
+  step();
+  input(kept(1), down);
+  t.same(step(), ["update", "validation", "hash", "snapshot", "step 2"]);
+  t.same(step(), ["step 3 after update"]);
+  const { isLeaving, ...standing } = core.standing;
+  const told = input(up);
+  t.match(said(told)[0], { type: "WorkerHello", workerId: ownId, standing });
+  t.same(words(down, up), [
+    "WorkerHello",
+    "WorkerReady",
+    "WorkerHeld",
+    "WorkerEvaluated",
+    "WorkerStateHash",
+    "WorkerHeld",
+    "upload",
+  ]);
+});
+
+t.test("rank 0 alone says evaluations; one that becomes rank 0 says those that it has", async (t) => {
+  const { input, play, step, words } = stepping({ rank: 1, stepsPerEpoch: 1 });
+  step();
+  t.same(words(down, up), ["WorkerHello", "WorkerReady", "WorkerHeld", "WorkerStateHash"]);
+  play(regroup(2, 0));
+  t.match(said(input(proceed(2, 1, idAfter(1), 0))), [{ type: "WorkerEvaluated", step: 1, generation: 1 }]);
+});
+
+t.test("one that is done says so again", async (t) => {
+  t.equal(done().words(down, up).at(-2), "WorkerDone");
+});
+
+t.test("a coordinator that has been replaced is hung up upon, and heard no more", async (t) => {
+  const { input, words } = stepping();
+  input(welcome(5), down, up);
+  t.same(words(welcome(4)), ["hangUp"]);
+  t.notOk(words(stepHeld()).includes("WorkerHeld"));
+  t.ok(words(up).includes("WorkerHeld"));
+});
+
+t.test("a worker that a record is without drops what it has, and comes back as a spare under another id", async (t) => {
+  const { core, input, words, play } = stepping();
+  t.same(words(stepHeld(), regroup(3, 1)), ["WorkerHeld", "step 1 after update", "drop"]);
+  t.match(said(input({ type: "connected", workerId: idOf(7) })), [
+    {
+      type: "WorkerHello",
+      workerId: idOf(7),
+      standing: { phase: "spare", generation: 3, step: -1, stateId: seedStateId },
+    },
+    { type: "WorkerReady" },
+  ]);
+  t.same(words(stepHeld(), { type: "updated" }, proceed(3, 1, idAfter(1), 1)), [], "what was under way comes late");
+  t.same(words(regroup(4, 0, 1)), [], "its former id is nobody's");
+  t.same(play(regroup(4, 1, 7)), ["stop", "WorkerRegrouped"]);
+  t.equal(core.standing.step, -1);
+});
+
+// Ends.
+
+t.test("a member that is asked to leave says so once, and goes when it has no seat", async (t) => {
+  const { input, play, words } = stepping();
+  t.same(said(input({ type: "terminate", reason: "SIGTERM" })), [{ type: "WorkerLeaving", reason: "SIGTERM" }]);
+  t.same(words({ type: "terminate", reason: "SIGTERM" }), []);
+  t.ok(words(down, up).includes("WorkerLeaving"));
+  t.same(words(stepHeld()), ["WorkerHeld", "step 1 after update"]);
+  play(regroup(2, 0, 1));
+  t.match(input(proceed(2, 1, idAfter(1), 1)), [
+    { message: { type: "WorkerBye", reason: "SIGTERM" } },
+    { type: "end", exitCode: 143, code: "TERMINATED" },
+  ]);
+});
+
+for (const from of [connected, preparing, spare])
+  t.test(`who is no member goes at once when it is asked to (${from.name})`, async (t) => {
+    t.match(from().input({ type: "terminate", reason: "SIGTERM" }), [
+      { message: { type: "WorkerBye" } },
+      { type: "end", exitCode: 143, code: "TERMINATED" },
+    ]);
   });
-  t.match(input(stepHeld()).at(-1), { type: "step", plan: false });
-  t.same(step({ plan: config.seats }), ["WorkerHeld", "step 2 after update"]);
-});
 
-t.test("a resumed rank goes on where its checkpoint was made", async (t) => {
-  const { core, input } = readyToBegin({ resumeAt: 7, stepsPerEpoch: 10 });
-  t.same(core.progress, progressAt(7));
-  t.same(input({ type: fromCoordinator, message: begin(7) }), [
-    { type: "step", step: 7, plan: false, lossScale: 1, update: null },
-  ]);
-  t.match(input(stepHeld()), [{ message: { step: 8 } }, { update: { optimizerStep: 8 } }]);
-});
-
-t.test("a rank that is resumed at the run's end does nothing but say that it is done", async (t) => {
-  const { core, input } = readyToBegin({ resumeAt: 10, stepsPerEpoch: 5 });
-  t.same(input({ type: fromCoordinator, message: begin(10) }), [
-    { type: "send", message: { type: "WorkerDone", generation: 1, step: 10, stopped: false } },
-  ]);
-  t.equal(core.phase, "finishing");
-});
-
-t.test("a begin at a step that is not this rank's state's is refused", async (t) => {
-  const { input } = readyToBegin({ resumeAt: 7 });
-  t.match(input({ type: fromCoordinator, message: begin(6) }), [
-    { type: "send", message: { type: "WorkerFailed", code: "WRONG_STEP" } },
-    { type: "end", exitCode: 1, code: "WRONG_STEP", message: /begin with step 6, .* step 7/ },
-  ]);
-});
-
-const misplaced = [
-  { name: "a begin before the start", from: joining, message: begin(0), found: /CoordinatorBegin while joining/ },
-  { name: "a begin before it is ready", from: preparing, message: begin(0), found: /CoordinatorBegin while preparing/ },
-  { name: "a second begin", from: stepping, message: begin(0), found: /CoordinatorBegin while stepping/ },
-  { name: "a second start", from: stepping, message: startOf(0), found: /CoordinatorStart while stepping/ },
-];
-for (const { name, from, message, found } of misplaced)
-  t.test(`${name} ends the rank`, async (t) => {
-    t.match(from().input({ type: fromCoordinator, message }).at(-1), {
-      type: "end",
-      code: "UNEXPECTED_MESSAGE",
-      message: found,
-    });
-  });
-
-const endings = [
+const endings: readonly { name: string; input: WorkerInput; said: readonly object[]; end: object }[] = [
   {
-    name: "the coordinator is gone",
-    input: { type: "coordinatorLost", message: "its connection is lost" } as const,
-    said: [],
-    end: { exitCode: 1, code: "COORDINATOR_LOST", message: "its connection is lost" },
+    name: "nobody watches over it",
+    input: { type: "orphaned", reason: "the supervisor is gone" },
+    said: [{ type: "WorkerBye", reason: "the supervisor is gone" }],
+    end: { exitCode: 143, code: "TERMINATED", message: "the supervisor is gone" },
   },
   {
-    name: "it is asked to end",
-    input: { type: "terminate", reason: "SIGTERM" } as const,
-    said: [{ type: "WorkerBye", reason: "SIGTERM" }],
-    end: { exitCode: 143, code: "TERMINATED", message: "SIGTERM" },
+    name: "no coordinator comes back",
+    input: { type: "patienceOver", message: "none answered" },
+    said: [],
+    end: { exitCode: 1, code: "COORDINATOR_LOST", message: /^none answered; it held / },
   },
   {
     name: "the coordinator aborts the run",
-    input: {
-      type: fromCoordinator,
-      message: { type: "CoordinatorAbort", code: "WORKER_LOST", message: "rank 1 is gone" },
-    } as const,
+    input: heard({ type: "CoordinatorAbort", code: "SAMPLES_KILL", message: "look at them" }),
     said: [],
-    end: { exitCode: 1, code: "WORKER_LOST", message: "rank 1 is gone" },
+    end: { exitCode: 1, code: "SAMPLES_KILL", message: "look at them" },
   },
   {
     name: "a part of it fails",
-    input: { type: "failed", code: "LINK_LOST", message: "the link to rank 1 ended" } as const,
-    said: [{ type: "WorkerFailed", code: "LINK_LOST", message: "the link to rank 1 ended" }],
-    end: { exitCode: 1, code: "LINK_LOST", message: "the link to rank 1 ended" },
+    input: { type: "failed", concerns: "worker", code: "COMPUTE_THREAD_ENDED", message: "thread 1 ended" },
+    said: [{ type: "WorkerFailed", concerns: "worker", code: "COMPUTE_THREAD_ENDED", message: "thread 1 ended" }],
+    end: { exitCode: 1, code: "COMPUTE_THREAD_ENDED", message: "thread 1 ended" },
   },
 ];
 for (const { name, input, said, end } of endings)
-  for (const from of [joining, preparing, readyToBegin, stepping])
-    t.test(`a rank ends when ${name} (${from.name}), and says nothing more`, async (t) => {
+  for (const from of [connected, preparing, spare, regrouping, stepping, done])
+    t.test(`a worker ends when ${name} (${from.name}), and says nothing more`, async (t) => {
       const driven = from();
       t.match(driven.input(input), [...said.map((message) => ({ type: "send", message })), { type: "end", ...end }]);
       t.equal(driven.core.phase, "ended");
-      t.same(driven.input(input, stepHeld(), { type: "updated" }, { type: fromCoordinator, message: begin(0) }), []);
+      t.same(driven.input(input, stepHeld(), { type: "updated" }, regroup(9, 0), up), []);
     });
 
-t.test("what is only news changes nothing", async (t) => {
-  const { core, input } = stepping();
-  t.same(
-    input(
-      { type: fromCoordinator, message: { type: "CoordinatorHeartbeat", sentAtMs: 5 } },
-      { type: fromCoordinator, message: { type: "CoordinatorSaved", step: 5 } },
-    ),
-    [],
-  );
-  t.equal(core.phase, "stepping");
+t.test("a worker without a coordinator says which step it held", async (t) => {
+  const { input, step } = stepping();
+  step();
+  t.match(input({ type: "patienceOver", message: "none answered" }), [{ message: "none answered; it held step 1" }]);
+  t.match(connected().input({ type: "patienceOver", message: "none answered" }), [
+    { message: "none answered; it held no state" },
+  ]);
 });

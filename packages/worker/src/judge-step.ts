@@ -1,0 +1,50 @@
+/** What a reduced step may be used for: whether it saw the samples that it should have, and whether what came of them is finite. The same on every rank. */
+import type { RunConfig, RunProgress } from "@ringmaster/protocol";
+import type { Tail } from "@ringmaster/training";
+import { lowestLossScale } from "./loss-scale.ts";
+import type { StepUse } from "./progress.ts";
+
+export interface StepFault {
+  readonly code: "RECEIPT_WRONG" | "LOSS_NOT_FINITE" | "GRADIENT_NOT_FINITE";
+  readonly message: string;
+}
+
+/** So many steps that are left out one after another end a run that skips them. */
+const mostSkippedInRow = 10;
+
+/**
+ * @param progress before the step
+ * @param notFinite what is known of tensors that are not finite; null where nothing is
+ */
+export function judgeStep(
+  { tail, expected, notFinite }: { tail: Tail; expected: Pick<Tail, "samples" | "receipt">; notFinite: string | null },
+  { step, lossScale, skippedInRow }: RunProgress,
+  { precision, onNotFinite }: RunConfig,
+): StepUse | StepFault {
+  const isRight =
+    tail.samples === expected.samples && tail.receipt.every((limb, index) => limb === expected.receipt[index]);
+  if (!isRight) {
+    const found = `${tail.samples} samples with receipt ${tail.receipt.join(".")}`;
+    const wanted = `${expected.samples} samples with receipt ${expected.receipt.join(".")}`;
+    const message = `step ${step}: a sample was left out, used twice or stale: expected ${wanted}, found ${found}`;
+    return { code: "RECEIPT_WRONG", message };
+  }
+  const isLossFinite = Number.isFinite(tail.loss);
+  if (isLossFinite && tail.overflowed === 0) return "update";
+  const canRescale = precision === "float16" && lossScale.scale > lowestLossScale;
+  if (isLossFinite && canRescale) return "rescale";
+  const isOver = onNotFinite === "stop" || skippedInRow + 1 >= mostSkippedInRow;
+  if (!isOver) return "skip";
+  const found = notFinite === null ? "" : ` (${notFinite})`;
+  const inRow = onNotFinite === "stop" ? "" : `, in ${mostSkippedInRow} steps one after another`;
+  if (!isLossFinite) {
+    const advice = "lower the learning rate, or look for bad values in the data; the last checkpoint is good";
+    return { code: "LOSS_NOT_FINITE", message: `step ${step}: the loss is ${tail.loss}${found}${inRow}: ${advice}` };
+  }
+  const atScale = precision === "float16" ? ", at the smallest loss scale" : "";
+  const other = precision === "float16" ? "train in bfloat16 or float32" : "look for bad values in the data";
+  return {
+    code: "GRADIENT_NOT_FINITE",
+    message: `step ${step}: the gradient is not finite${atScale}${found}${inRow}: lower the learning rate, or ${other}; the last checkpoint is good`,
+  };
+}
