@@ -46,6 +46,11 @@ const usageCodes = new Set([
   "RUN_NAME_INVALID",
   "UNREADABLE",
   "UNWRITABLE",
+  "DISK_FULL",
+  "READ_ONLY",
+  "DISK_GONE",
+  "JOURNAL_ON_NETWORK",
+  "RUN_IN_USE",
   "PORT_TAKEN",
   "BAD_ADDRESS",
 ]);

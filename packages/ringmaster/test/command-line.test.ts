@@ -1,6 +1,10 @@
+import { readdirSync } from "node:fs";
 import { Command, InvalidArgumentError } from "commander";
 import t from "tap";
+import { addCoordinator } from "../src/commands/coordinator.ts";
 import { addRunOptions, defaultThreads, integer, overridesOf, type RunOptions } from "../src/commands/options.ts";
+import { addResume } from "../src/commands/resume.ts";
+import { addTrain } from "../src/commands/train.ts";
 import { exitCodeOf, explainError } from "../src/exit-codes.ts";
 
 function parse(...args: string[]): RunOptions {
@@ -9,6 +13,13 @@ function parse(...args: string[]): RunOptions {
     .configureOutput({ writeErr: () => {} });
   command.parse(args, { from: "user" });
   return command.opts<RunOptions>();
+}
+
+/** A whole command line, to its end: no error, or the one that it ends in. */
+async function run(...args: string[]): Promise<void> {
+  const program = new Command("ringmaster").exitOverride().configureOutput({ writeErr: () => {} });
+  for (const add of [addTrain, addResume, addCoordinator]) add(program, () => {});
+  await program.parseAsync(args, { from: "user" });
 }
 
 t.test("--set takes a path and a value, JSON where it is JSON", async (t) => {
@@ -41,6 +52,61 @@ t.test("the named options are overrides that win over --set", async (t) => {
     { path: "device", value: "cpu" },
   ]);
 });
+
+t.test("seats are balanced by threads unless by speed is asked for, which is no field of the config", async (t) => {
+  t.equal(parse().balance, "threads");
+  t.equal(parse("--balance", "threads").balance, "threads");
+  const options = parse("--balance", "speed");
+  t.equal(options.balance, "speed");
+  t.same(overridesOf(options), []);
+  for (const bad of ["", "Speed", "memory"])
+    for (const command of [
+      ["train", "c.ts"],
+      ["resume", "run"],
+      ["coordinator", "c.ts"],
+    ])
+      await t.rejects(run(...command, "--balance", bad), {
+        code: "commander.invalidArgument",
+        message: /--balance <by>.*Allowed choices are threads, speed/,
+      });
+});
+
+t.test("a coordinator leads a new run, a resumed one or a recovered one: exactly one of them", async (t) => {
+  const expected = {
+    code: "BAD_OPTION",
+    message: /expected a config file, or --resume or --recover with a run's folder/,
+  };
+  await t.rejects(run("coordinator"), expected);
+  await t.rejects(run("coordinator", "c.ts", "--resume", "run"), expected);
+  await t.rejects(run("coordinator", "c.ts", "--recover", "run"), expected);
+});
+
+for (const given of [
+  ["--resume", "run"],
+  ["--max-steps", "7"],
+  ["--name", "mine"],
+  ["--seats", "2"],
+  ["--set", "epochs=3"],
+  ["--fast-dev-run"],
+]) {
+  t.test(`--recover takes a run as it was: ${given[0]} beside it is refused`, async (t) => {
+    await t.rejects(run("coordinator", "--recover", "run", ...given), {
+      code: "commander.conflictingOption",
+      message: new RegExp(`option '--recover <run>' cannot be used with option '${given[0]}`),
+    });
+  });
+}
+
+for (const option of ["--resume", "--recover"]) {
+  t.test(`${option} of a folder that holds no run names what is missing, and writes nothing there`, async (t) => {
+    const folder = t.testdir({});
+    await t.rejects(run("coordinator", option, folder, "--balance", "speed", "--port", "0"), {
+      code: "CONFIG_MISSING",
+      message: /config\.json is not there: .* is no run folder/,
+    });
+    t.same(readdirSync(folder), []);
+  });
+}
 
 t.test("numbers are whole and within bounds", async (t) => {
   t.equal(integer(1, 8)("8"), 8);

@@ -27,6 +27,20 @@ t.test("a twelfth of the training set is held back unless the config says otherw
   t.equal((await resolved({ validation: { count: 0 } })).validation.count, 0);
 });
 
+t.test(
+  "when to save, and what a number that is not finite does, reach the run's config as they were asked for",
+  async (t) => {
+    t.match(await resolved({}), {
+      checkpoint: { everySteps: null, everyMinutes: null, keep: 3 },
+      onNotFinite: "stop",
+    });
+    t.match(await resolved({ checkpoint: { everySteps: 50, everyMinutes: 0.5, keep: 7 }, onNotFinite: "skip" }), {
+      checkpoint: { everySteps: 50, everyMinutes: 0.5, keep: 7 },
+      onNotFinite: "skip",
+    });
+  },
+);
+
 t.test("a dev run is one epoch and says so in the config", async (t) => {
   const { epochs, fastDevRun } = await resolved({}, 1, true);
   t.same({ epochs, fastDevRun }, { epochs: 1, fastDevRun: true });

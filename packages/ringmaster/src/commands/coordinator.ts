@@ -1,6 +1,7 @@
 import { listenForShutdown } from "@ringmaster/launch";
 import { type Command, Option } from "commander";
 import { leadRun } from "../run/lead-run.ts";
+import type { NewRun, RecoveredRun, ResumedRun } from "../run/prepare-run.ts";
 import { UsageError } from "../usage-error.ts";
 import { addRunOptions, overridesOf, portOption, type RunOptions, ranksOption } from "./options.ts";
 
@@ -9,6 +10,7 @@ interface CoordinatorOptions extends RunOptions {
   readonly host: string;
   readonly port: number;
   readonly resume?: string;
+  readonly recover?: string;
   readonly json?: boolean;
 }
 
@@ -27,6 +29,12 @@ export function addCoordinator(program: Command, exit: (code: number) => void): 
         "fastDevRun",
       ]),
     )
+    .addOption(
+      new Option(
+        "--recover <run>",
+        "take the workers of this run back, whose coordinator died; on the same --port",
+      ).conflicts(["resume", "maxSteps", "name", "seats", "set", "fastDevRun"]),
+    )
     .option("--json", "print the result as JSON")
     .addHelpText(
       "after",
@@ -36,30 +44,39 @@ export function addCoordinator(program: Command, exit: (code: number) => void): 
 }
 
 async function coordinate(config: string | undefined, options: CoordinatorOptions): Promise<number> {
-  const { ranks, host, port, resume, maxSteps } = options;
-  if ((config === undefined) === (resume === undefined)) {
-    throw new UsageError("BAD_OPTION", "expected a config file, or --resume with a run's folder: exactly one of them");
-  }
+  const { ranks, host, port, balance } = options;
+  const what = whatOf(config, options);
   const shutdown = listenForShutdown();
   try {
     return await leadRun({
-      what:
-        resume !== undefined
-          ? { kind: "resume", runFolder: resume, maxSteps, computeOn: {} }
-          : {
-              kind: "new",
-              config: config ?? "",
-              overrides: overridesOf(options),
-              runs: options.runs,
-              name: options.name,
-              fastDevRun: options.fastDevRun === true,
-            },
+      what,
       ranks,
       workers: { kind: "listen", host, port },
+      balance,
       json: options.json === true,
       shutdown,
     });
   } finally {
     shutdown.release();
   }
+}
+
+function whatOf(config: string | undefined, options: CoordinatorOptions): NewRun | ResumedRun | RecoveredRun {
+  const { resume, recover, maxSteps } = options;
+  if ([config, resume, recover].filter((given) => given !== undefined).length !== 1) {
+    throw new UsageError(
+      "BAD_OPTION",
+      "expected a config file, or --resume or --recover with a run's folder: exactly one of them",
+    );
+  }
+  if (recover !== undefined) return { kind: "recover", runFolder: recover };
+  if (resume !== undefined) return { kind: "resume", runFolder: resume, maxSteps, computeOn: {} };
+  return {
+    kind: "new",
+    config: config ?? "",
+    overrides: overridesOf(options),
+    runs: options.runs,
+    name: options.name,
+    fastDevRun: options.fastDevRun === true,
+  };
 }

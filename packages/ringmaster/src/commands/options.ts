@@ -59,6 +59,13 @@ export const computeOnArgs = (options: BackendOptions): string[] =>
   Object.entries(computeOnOf(options)).flatMap(([name, value]) => [`--${name}`, String(value)]);
 const runsOption = () => new Option("--runs <dir>", "folder of all runs").default("runs");
 export const ranksOption = (description: string) => new Option("--ranks <n>", description).argParser(integer(1, 1024));
+export const balanceOption = () =>
+  new Option(
+    "--balance <by>",
+    "who gets how many seats: by compute threads, or by measured speed, on which seats move during the run",
+  )
+    .choices(["threads", "speed"])
+    .default("threads");
 export const portOption = () =>
   new Option("--port <port>", "where workers connect; 0: any free port").argParser(integer(0, 65_535));
 
@@ -76,6 +83,7 @@ export function addRunOptions(command: Command): Command {
       new Option("--name <name>", "name of the run's folder (default: the config's, numbered where it is taken)"),
     )
     .addOption(runsOption())
+    .addOption(balanceOption())
     .addOption(backendOption())
     .addOption(deviceOption())
     .addOption(
@@ -87,6 +95,7 @@ export function addRunOptions(command: Command): Command {
 }
 
 export interface RunOptions extends BackendOptions {
+  readonly balance: "threads" | "speed";
   readonly seats?: number;
   readonly maxSteps?: number;
   readonly name?: string;

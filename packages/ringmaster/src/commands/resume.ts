@@ -6,6 +6,7 @@ import { leadRun } from "../run/lead-run.ts";
 import { loadRunDefinition, readRunFile } from "../run/run-record.ts";
 import {
   backendOption,
+  balanceOption,
   computeOnOf,
   defaultThreads,
   deviceOption,
@@ -19,6 +20,7 @@ interface ResumeOptions extends BackendOptions {
   readonly ranks: number;
   readonly threads?: number;
   readonly maxSteps?: number;
+  readonly balance: "threads" | "speed";
   readonly json?: boolean;
 }
 
@@ -31,6 +33,7 @@ export function addResume(program: Command, exit: (code: number) => void): void 
     .addOption(backendOption())
     .addOption(deviceOption())
     .addOption(maxStepsOption())
+    .addOption(balanceOption())
     .option("--json", "print the result as JSON")
     .action(async (run: string, options: ResumeOptions) => exit(await resume(run, options)));
 }
@@ -50,6 +53,7 @@ async function resume(runFolder: string, options: ResumeOptions): Promise<number
       runFolder,
       "--ranks",
       String(ranks),
+      ...["--balance", options.balance],
       ...cut,
       ...(json ? ["--json"] : []),
     ];
@@ -58,6 +62,8 @@ async function resume(runFolder: string, options: ResumeOptions): Promise<number
       config: resolve(runFolder, file.configFile),
       ranks,
       threads,
+      balance: options.balance,
+      json: json === true,
       computeOn: { ...definition, ...computeOnOf(options) },
     });
   }
@@ -67,6 +73,7 @@ async function resume(runFolder: string, options: ResumeOptions): Promise<number
       what: { kind: "resume", runFolder, maxSteps, computeOn: computeOnOf(options) },
       ranks,
       workers: { kind: "inProcess", threads },
+      balance: options.balance,
       json: json === true,
       shutdown,
     });

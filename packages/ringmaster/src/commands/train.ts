@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { settleBackend } from "@ringmaster/backend";
 import { listenForShutdown, superviseLocal } from "@ringmaster/launch";
@@ -41,7 +42,11 @@ async function train(config: string, options: TrainOptions): Promise<number> {
     const { json, ...run } = options;
     const args = ["coordinator", config, ...runArgs(run), ...(json ? ["--json"] : [])];
     const { definition } = await loadDefinition(config, overridesOf(options));
-    return launchLocal({ coordinatorArgs: args, config, ranks, threads, computeOn: definition });
+    return launchLocal({
+      ...{ coordinatorArgs: args, config, ranks, threads, balance: options.balance },
+      json: json === true,
+      computeOn: definition,
+    });
   }
   const shutdown = listenForShutdown();
   try {
@@ -56,6 +61,7 @@ async function train(config: string, options: TrainOptions): Promise<number> {
       },
       ranks,
       workers: { kind: "inProcess", threads },
+      balance: options.balance,
       json: options.json === true,
       shutdown,
     });
@@ -65,8 +71,18 @@ async function train(config: string, options: TrainOptions): Promise<number> {
 }
 
 /** The same options for the coordinator's command line. */
-function runArgs({ seats, maxSteps, name, runs, set, fastDevRun, ranks, ...computeOn }: TrainOptions): string[] {
-  const given = Object.entries({ seats, "max-steps": maxSteps, name, runs, ranks });
+function runArgs({
+  seats,
+  maxSteps,
+  name,
+  runs,
+  set,
+  fastDevRun,
+  ranks,
+  balance,
+  ...computeOn
+}: TrainOptions): string[] {
+  const given = Object.entries({ seats, "max-steps": maxSteps, name, runs, ranks, balance });
   return [
     ...given.flatMap(([option, value]) => (value === undefined ? [] : [`--${option}`, String(value)])),
     ...computeOnArgs(computeOn),
@@ -80,6 +96,8 @@ export interface LaunchLocalOptions {
   readonly config: string;
   readonly ranks: number;
   readonly threads: number;
+  readonly balance: "threads" | "speed";
+  readonly json: boolean;
   /** What config and command line come to: workers are not told of `--set`. */
   readonly computeOn: Wanted;
 }
@@ -90,6 +108,8 @@ export async function launchLocal({
   config,
   ranks,
   threads,
+  balance,
+  json,
   computeOn,
 }: LaunchLocalOptions): Promise<number> {
   const settled = settleBackend(computeOn);
@@ -97,7 +117,10 @@ export async function launchLocal({
   if (settled.deviceName.kind === "cpu") for (const note of notesOf(settled, computeOn.precision)) sayOnStderr(note);
   return superviseLocal({
     program: [process.execPath, ...forwardedFlags(), cliFile],
-    coordinatorArgs: [...coordinatorArgs, "--host", "127.0.0.1", "--port", "0"],
+    coordinatorArgs: (recovering) => [
+      ...(recovering ? recoverArgs(recovering.logFile, { ranks, balance, json }) : coordinatorArgs),
+      ...["--host", "127.0.0.1", "--port", recovering ? new URL(recovering.url).port : "0"],
+    ],
     workers: ranks,
     workerArgs: ({ url, logFile }, index) => [
       "worker",
@@ -117,6 +140,15 @@ export async function launchLocal({
     onNotice: sayOnStderr,
   });
 }
+
+/** The log lies in the run's folder. */
+const recoverArgs = (
+  logFile: string,
+  { ranks, balance, json }: Pick<LaunchLocalOptions, "ranks" | "balance" | "json">,
+): string[] => [
+  ...["coordinator", "--recover", dirname(logFile), "--ranks", String(ranks), "--balance", balance],
+  ...(json ? ["--json"] : []),
+];
 
 /** Node's flags that a child needs too: where sources are run, their loader. */
 const forwardedFlags = (): string[] =>

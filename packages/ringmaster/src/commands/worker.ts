@@ -6,11 +6,11 @@ import { loadDefinition } from "@ringmaster/training";
 import { dialCoordinator } from "@ringmaster/transport";
 import type { WorkerLog } from "@ringmaster/worker";
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { pino } from "pino";
 import { exitCodes } from "../exit-codes.ts";
+import { openLog } from "../run/log-file.ts";
 import { openDevice, work } from "../run/work.ts";
 import { UsageError } from "../usage-error.ts";
-import { backendOption, computeOnOf, defaultThreads, deviceOption, threadsOption } from "./options.ts";
+import { backendOption, computeOnOf, defaultThreads, deviceOption, integer, threadsOption } from "./options.ts";
 
 interface WorkerCommandOptions extends BackendOptions {
   readonly join: string;
@@ -18,6 +18,7 @@ interface WorkerCommandOptions extends BackendOptions {
   readonly threads?: number;
   readonly localRank?: LocalRank;
   readonly ringHost: string;
+  readonly patience: number;
   readonly log?: string;
 }
 
@@ -36,6 +37,11 @@ export function addWorker(program: Command, exit: (code: number) => void): void 
       ),
     )
     .addOption(new Option("--ring-host <host>", "this machine's address for the other ranks").default("127.0.0.1"))
+    .addOption(
+      new Option("--patience <seconds>", "how long to go on, or to wait, without a coordinator before it ends")
+        .argParser(integer(1, 1e6))
+        .default(600),
+    )
     .addOption(new Option("--log <file>", "append JSON log lines to a file instead of saying on stderr what happens"))
     .action(async (config: string, options: WorkerCommandOptions) => exit(await joinRun(config, options)));
 }
@@ -68,10 +74,7 @@ const onStderr: WorkerLog = {
   error: () => {},
 };
 
-function inFile(file: string): WorkerLog {
-  const base = { role: "worker", host: hostname(), pid: process.pid };
-  return pino({ base }, pino.destination({ dest: file, append: true, sync: true }));
-}
+const inFile = (file: string): WorkerLog => openLog(file, { role: "worker", host: hostname(), pid: process.pid });
 
 async function joinRun(config: string, options: WorkerCommandOptions): Promise<number> {
   const { token, join, threads = defaultThreads(1), ringHost } = options;
@@ -87,8 +90,21 @@ async function joinRun(config: string, options: WorkerCommandOptions): Promise<n
     const opened = await openDevice({ ...wanted, device: deviceOf(wanted.device, options.localRank, say) }, say);
     // Once it has joined, a worker without a supervisor ends with its coordinator, which stops the run.
     const signal = AbortSignal.any([shutdown.stop, shutdown.orphaned]);
-    const link = await dialCoordinator({ url: join, token, signal });
-    const end = await work({ link, loaded, dataset, opened, threads, token, ringHost, log, signal: shutdown.stop });
+    const first = await dialCoordinator({ url: join, token, signal });
+    let isFirst = true;
+    const connect = async (given: AbortSignal) => {
+      if (!isFirst) return dialCoordinator({ url: join, token, signal: given, patienceMs: 0 });
+      isFirst = false;
+      return first;
+    };
+    const end = await work({
+      ...{ connect, loaded, dataset, opened, threads, token, ringHost, log },
+      signal: shutdown.stop,
+      // What its supervisor tells a worker is that its run is over.
+      orphaned: AbortSignal.any([shutdown.toldToStop, shutdown.orphaned]),
+      patienceMs: options.patience * 1000,
+      onJoined: () => shutdown.tell({ type: "joined" }),
+    });
     // Who watches the worker itself is told why it ended; a supervisor's user hears it from the coordinator.
     if (end.exitCode === exitCodes.failed && options.log === undefined)
       throw new CoordinatorError(end.code, end.message);

@@ -1,28 +1,38 @@
 /** Leads a run as its coordinator: from the config to the report. `train`, `resume` and `coordinator` differ only in where workers come from. */
 import { randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { CheckpointStore } from "@ringmaster/checkpoint";
-import { CoordinatorError, type RunEvent, runCoordinator } from "@ringmaster/coordinator";
+import { type Balance, CoordinatorError, type RunEvent, runCoordinator } from "@ringmaster/coordinator";
 import type { Shutdown } from "@ringmaster/launch";
 import type { RunConfig, WorkerHello } from "@ringmaster/protocol";
-import { cutMetricsAfter, openMetricsFile } from "@ringmaster/telemetry";
-import type { LoadedDefinition, Override } from "@ringmaster/training";
-import { memoryLinkPair } from "@ringmaster/transport";
-import { pino } from "pino";
+import { cutMetricsAfter, readMetrics } from "@ringmaster/telemetry";
+import { type LoadedDefinition, type Override, prepareData } from "@ringmaster/training";
+import { type ControlLink, memoryLinkPair } from "@ringmaster/transport";
 import { exitCodes } from "../exit-codes.ts";
-import { type NewRun, type PreparedRun, prepareRun, type ResumedRun, runFileOf } from "./prepare-run.ts";
+import { openLog } from "./log-file.ts";
+import { MetricsSink } from "./metrics-sink.ts";
+import {
+  type NewRun,
+  type PreparedRun,
+  prepareRun,
+  type RecoveredRun,
+  type ResumedRun,
+  runFileOf,
+} from "./prepare-run.ts";
 import { resolveConfig } from "./resolve-config.ts";
 import { RunConsole } from "./run-console.ts";
 import { writeRunFile } from "./run-record.ts";
 import { work } from "./work.ts";
 
 export interface LeadOptions {
-  readonly what: NewRun | ResumedRun;
+  readonly what: NewRun | ResumedRun | RecoveredRun;
   readonly ranks: number;
   /** Workers over sockets, or the one worker in this process with so many compute threads. */
   readonly workers:
     | { readonly kind: "listen"; readonly host: string; readonly port: number }
     | { readonly kind: "inProcess"; readonly threads: number };
+  readonly balance: Balance;
   readonly json: boolean;
   readonly shutdown: Shutdown;
 }
@@ -33,17 +43,19 @@ export async function leadRun(options: LeadOptions): Promise<number> {
   const prepared = await prepareRun(what, { ranks, inProcess: options.workers.kind === "inProcess" });
   const { loaded, dataset, runFolder, name, store, resume, file, overrides, opened } = prepared;
   const metricsFile = join(runFolder, "metrics.jsonl");
-  if (file) await cutMetricsAfter(metricsFile, resume?.step ?? 0);
+  const recovered = what.kind === "recover" ? await readMetrics(metricsFile) : null;
+  if (what.kind === "resume") await cutMetricsAfter(metricsFile, resume?.step ?? 0);
 
   const configFor = (threads: number): RunConfig => {
     const fastDevRun = what.kind === "new" ? what.fastDevRun : false;
     if (!file) return resolveConfig({ definition: loaded.definition, dataset, name, threads, fastDevRun });
-    const maxSteps = what.kind === "resume" ? (what.maxSteps ?? loaded.definition.maxSteps) : null;
-    return { ...file.config, maxSteps };
+    return what.kind === "resume"
+      ? { ...file.config, maxSteps: what.maxSteps ?? loaded.definition.maxSteps }
+      : file.config;
   };
   const logFile = join(runFolder, "log.jsonl");
-  const log = pino({ base: { role: "coordinator" } }, pino.destination({ dest: logFile, append: true, sync: true }));
-  const metrics = openMetricsFile(metricsFile, { onError: (error) => log.error({ code: error.code }, error.message) });
+  const log = openLog(logFile, { role: "coordinator", pid: process.pid });
+  const metrics = new MetricsSink(metricsFile, { onError: (error) => console.say(error.message) });
   const console = new RunConsole({
     name,
     runFolder,
@@ -51,17 +63,32 @@ export async function leadRun(options: LeadOptions): Promise<number> {
     metrics,
     log,
     resumed: resume,
+    recovered: recovered && file && { config: file.config, records: recovered.records },
     reproduce: (config, steps, members) => reproduceCommand(loaded, overrides, config, steps, members),
   });
-  console.say(`run ${name} in ${runFolder}; data: ${loaded.definition.data.describe}`);
+  if (recovered) console.say(`this coordinator takes run ${name} over after step ${recovered.lastStep ?? 0}`);
+  else console.say(`run ${name} in ${runFolder}; data: ${loaded.definition.data.describe}`);
   for (const note of prepared.notes) console.say(note);
-  const writes: Promise<void>[] = [];
+  let runFile = file;
+  let written = Promise.resolve();
+  const writeFile = () => {
+    const saved = runFile;
+    // A run folder that vanished and was made again for a checkpoint is no run without it.
+    if (saved)
+      written = written.then(() => writeRunFile(runFolder, saved)).catch((error: Error) => console.say(error.message));
+  };
   const onEvent = (event: RunEvent) => {
     console.show(event);
-    if (event.type === "seated") writes.push(writeRunFile(runFolder, runFileOf(prepared, event)));
+    if (event.type === "settled") runFile = runFileOf(prepared, event);
+    if (event.type === "settled" || (event.type === "saved" && !existsSync(join(runFolder, "config.json"))))
+      writeFile();
   };
 
   const [coordinatorLink, workerLink] = memoryLinkPair();
+  let listens: () => void = () => {};
+  const listening = new Promise<void>((resolve) => {
+    listens = resolve;
+  });
   const token = process.env["RINGMASTER_TOKEN"] || randomBytes(24).toString("base64url");
   const workers = options.workers;
   // The one worker of a single-node run ends when the coordinator says so, not by a signal.
@@ -69,7 +96,7 @@ export async function leadRun(options: LeadOptions): Promise<number> {
   const worker =
     workers.kind === "inProcess" && opened
       ? work({
-          link: workerLink,
+          connect: once(listening.then(() => workerLink)),
           loaded,
           dataset,
           opened,
@@ -78,6 +105,7 @@ export async function leadRun(options: LeadOptions): Promise<number> {
           ringHost: undefined,
           log,
           signal,
+          onJoined: () => {},
         })
       : undefined;
   try {
@@ -87,10 +115,23 @@ export async function leadRun(options: LeadOptions): Promise<number> {
       datasetHash: dataset.contentHash,
       configFor,
       store,
+      runFolder,
       resume,
+      recover: recovered && {
+        committed: recovered.lastStep ?? 0,
+        evaluated: recovered.records.filter((record) => record.type === "evaluation"),
+      },
+      balance: options.balance,
+      samplesOf: (step, seat) => {
+        if (!runFile) return [];
+        const { sampler } = prepareData(dataset, runFile.config);
+        const { first, end } = sampler.seatSlots(step, seat);
+        return [...sampler.batch(step).subarray(first, end)];
+      },
+      keptThrough: () => metrics.keptThrough,
       workers:
         workers.kind === "inProcess"
-          ? { kind: "memory", link: coordinatorLink }
+          ? { kind: "memory", link: coordinatorLink, onListening: listens }
           : {
               ...workers,
               token,
@@ -107,7 +148,7 @@ export async function leadRun(options: LeadOptions): Promise<number> {
       onEvent,
       stop: AbortSignal.any([shutdown.stop, shutdown.orphaned]),
     });
-    await Promise.all(writes);
+    await written;
     console.done();
     log.info({ code: end.code, exitCode: end.exitCode }, end.message);
     if (end.exitCode === exitCodes.done || end.exitCode === exitCodes.interrupted)
@@ -136,6 +177,16 @@ async function sayHowToResume(store: CheckpointStore, runFolder: string, console
   const newest = (await store.list()).at(-1);
   if (newest === undefined) return console.say("there is no checkpoint yet");
   console.say(`the last checkpoint is of step ${newest}; go on with: npx ringmaster resume ${runFolder}`);
+}
+
+/** A link within this process stands once, and cannot be dialled again. */
+function once(link: Promise<ControlLink>): () => Promise<ControlLink> {
+  let isTaken = false;
+  return async () => {
+    if (isTaken) throw new Error("the coordinator in this process has ended");
+    isTaken = true;
+    return link;
+  };
 }
 
 /** The command that trains the same bits on one rank: everything that the bits depend on is in it or in the config file. */

@@ -35,6 +35,12 @@ export interface ResumedRun {
   readonly computeOn: BackendOptions;
 }
 
+/** A run whose coordinator died, while its workers may go on. */
+export interface RecoveredRun {
+  readonly kind: "recover";
+  readonly runFolder: string;
+}
+
 export interface PrepareOptions {
   readonly ranks: number;
   /** Whether the one rank works in this process. */
@@ -58,8 +64,16 @@ export interface PreparedRun {
 }
 
 /** @throws any package's coded error, before anything is written. */
-export const prepareRun = (what: NewRun | ResumedRun, options: PrepareOptions): Promise<PreparedRun> =>
-  what.kind === "new" ? prepareNew(what, options) : prepareResume(what, options);
+export function prepareRun(what: NewRun | ResumedRun | RecoveredRun, options: PrepareOptions): Promise<PreparedRun> {
+  switch (what.kind) {
+    case "new":
+      return prepareNew(what, options);
+    case "resume":
+      return prepareResume(what, options);
+    case "recover":
+      return prepareResume({ ...what, computeOn: {} }, options);
+  }
+}
 
 async function prepareNew(what: NewRun, { ranks, inProcess }: PrepareOptions): Promise<PreparedRun> {
   const loaded = await loadDefinition(what.config, what.overrides);
@@ -93,7 +107,7 @@ async function prepareNew(what: NewRun, { ranks, inProcess }: PrepareOptions): P
 }
 
 async function prepareResume(
-  { runFolder, computeOn }: ResumedRun,
+  { runFolder, computeOn }: Pick<ResumedRun, "runFolder" | "computeOn">,
   { ranks, inProcess }: PrepareOptions,
 ): Promise<PreparedRun> {
   const file = await readRunFile(runFolder);
@@ -130,11 +144,11 @@ function checkRanks(ranks: number, { seats, batchSize }: RunConfig, isNew: boole
 /** What `config.json` says of a run, once its ranks are known. */
 export function runFileOf(
   { loaded, dataset, runFolder, overrides }: PreparedRun,
-  seated: Extract<RunEvent, { type: "seated" }>,
+  settled: Extract<RunEvent, { type: "settled" }>,
 ): RunFile {
-  const { normalisation } = prepareData(dataset, seated.config);
+  const { normalisation } = prepareData(dataset, settled.config);
   return {
-    config: seated.config,
+    config: settled.config,
     configFile: relativeConfig(runFolder, loaded.path),
     configHash: loaded.hash,
     datasetHash: dataset.contentHash,
@@ -145,6 +159,6 @@ export function runFileOf(
       classNames: [...dataset.classNames],
       normalisation: { mean: [...normalisation.mean], std: [...normalisation.std] },
     },
-    fingerprints: seated.members.map(({ fingerprint }) => ({ ...fingerprint })),
+    fingerprints: settled.members.map(({ fingerprint }) => ({ ...fingerprint })),
   };
 }

@@ -9,20 +9,23 @@ import {
   formatBytes,
   formatLoss,
   formatPercent,
-  type MetricsFile,
+  type MetricsRecord,
   renderFinalReport,
   terminalStyle,
 } from "@ringmaster/telemetry";
 import type { Logger } from "pino";
+import type { MetricsSink } from "./metrics-sink.ts";
 
 export interface RunConsoleOptions {
   readonly name: string;
   readonly runFolder: string;
   readonly classNames: readonly string[];
-  readonly metrics: MetricsFile;
+  readonly metrics: Pick<MetricsSink, "append" | "goBackTo">;
   readonly log: Logger;
   /** What the run resumes from. */
   readonly resumed: LoadedCheckpoint | null;
+  /** What another coordinator of this run has shown, before it died. */
+  readonly recovered: { readonly config: RunConfig; readonly records: readonly MetricsRecord[] } | null;
   /** The command that gives the same hash on one rank, for the seats that the run has. */
   readonly reproduce: (config: RunConfig, steps: number, members: readonly WorkerHello[]) => string;
 }
@@ -40,6 +43,8 @@ export interface RunResult {
   /** When the first step was committed, in Unix milliseconds. */
   readonly firstStepAtMs: number | null;
   readonly peakMemoryBytes: number;
+  /** How long training stood still for checkpoints, as a part of the time. */
+  readonly checkpointPause: number;
   readonly meanMs: {
     readonly data: number;
     readonly compute: number;
@@ -74,12 +79,21 @@ export class RunConsole {
   #lastMs = 0;
   #step = 0;
   #memoryBytes = 0;
+  #generation = 0;
+  #pauseMs = 0;
   #test: { loss: number; accuracy: number; confusion: ConfusionMatrix } | undefined;
 
   constructor(options: RunConsoleOptions) {
     this.#options = options;
     this.#commandMs = performance.now() - process.uptime() * 1000;
     this.#step = options.resumed?.step ?? 0;
+    if (!options.recovered) return;
+    const { config, records } = options.recovered;
+    this.#config = config;
+    for (const record of records) {
+      this.#step = Math.max(this.#step, record.step);
+      if (record.type === "evaluation" && record.split === "validation") this.#validations.push(record);
+    }
   }
 
   print(line: string): void {
@@ -95,18 +109,37 @@ export class RunConsole {
     switch (event.type) {
       case "joined": {
         const { host, pid, threads } = event.hello;
+        const which = event.ranks === null ? "another worker" : `worker ${event.joined} of ${event.ranks}`;
         return this.say(
-          `worker ${event.joined} of ${event.ranks} joined: ${host} (pid ${pid}), ${plural(threads, "compute thread")}, ${deviceName(event.hello)}`,
+          `${which} joined: ${host} (pid ${pid}), ${plural(threads, "compute thread")}, ${deviceName(event.hello)}`,
         );
       }
       case "refused":
         return this.say(`refused ${event.peer}: ${event.message}`);
       case "left":
         return this.say(`worker left before the run began: ${event.peer}: ${event.message}`);
-      case "seated":
+      case "settled":
         this.#config = event.config;
         this.#members = event.members;
         return this.say(`${event.config.seats} seats on ${this.#world()}: preparing`);
+      case "lost":
+        return this.#tell(event, `${event.peer} is lost: ${event.because}`);
+      case "leaving":
+        return this.#tell(event, `${event.peer} leaves: ${event.because}`);
+      case "regrouping":
+        this.#options.log.info(
+          { event: event.type, generation: event.generation, members: event.members },
+          event.because,
+        );
+        return;
+      case "proceeding":
+        return this.#proceed(event);
+      case "restored":
+        this.#options.metrics.goBackTo(event.step);
+        this.#step = event.step;
+        return this.#tell(event, `back to step ${event.step}: ${event.because}`);
+      case "note":
+        return this.say(event.line);
       case "began":
         return this.#begin(event);
       case "committed":
@@ -114,11 +147,38 @@ export class RunConsole {
       case "evaluated":
         return this.#evaluated(event.step, event.evaluation);
       case "saved":
-        this.#options.log.info({ step: event.step, folder: event.folder }, "checkpoint");
+        this.#pauseMs += event.pauseMs;
+        this.#options.log.info(
+          { event: event.type, step: event.step, folder: event.folder, pauseMs: event.pauseMs },
+          "checkpoint",
+        );
         return;
       case "stopping":
         return this.say(`${event.reason}: stopping after this step, with a checkpoint`);
     }
+  }
+
+  #tell(event: Extract<RunEvent, { type: "lost" | "leaving" | "restored" }>, line: string): void {
+    const { type, ...fields } = event;
+    this.print(line);
+    this.#options.log.info({ event: type, ...fields }, line);
+  }
+
+  /** The first generation is the run's beginning; later ones are news. */
+  #proceed(event: Extract<RunEvent, { type: "proceeding" }>): void {
+    const { generation, step, seating, members } = event;
+    const isNews = this.#generation !== 0 && generation !== this.#generation;
+    this.#generation = generation;
+    this.#members = members;
+    this.#lastMs = performance.now();
+    this.#options.log.info(
+      { event: event.type, generation, step, seating, pids: members.map(({ pid }) => pid) },
+      "the world goes on",
+    );
+    if (isNews)
+      this.print(
+        `generation ${generation}: ${this.#world()} ${members.length === 1 ? "goes" : "go"} on after step ${step}`,
+      );
   }
 
   /** Leaves the progress line standing; the run is over, one way or another. */
@@ -140,6 +200,7 @@ export class RunConsole {
       medianImagesPerSecond: median(this.#rates),
       firstStepAtMs: this.#firstStepAtMs ?? null,
       peakMemoryBytes: this.#memoryBytes,
+      checkpointPause: this.#pauseMs / Math.max(1, performance.now() - this.#commandMs),
       meanMs: {
         data: mean(data),
         compute: mean(compute),
@@ -183,6 +244,7 @@ export class RunConsole {
     this.#throughput.start(this.#lastMs);
     if (event.numericsNote) this.say(`note: ${event.numericsNote}`);
     if (event.eagerBecause) this.say(`note: steps run op by op, at a fraction of the speed: ${event.eagerBecause}`);
+    if (this.#options.recovered) return;
     if (event.firstStep > 0) this.say(`resumed after step ${event.firstStep} of ${event.totalSteps}`);
     if (event.firstStep >= event.totalSteps)
       this.say("this run is over already: give it more steps with --max-steps, or start a new one");
@@ -195,8 +257,7 @@ export class RunConsole {
     this.#step = step;
     this.#memoryBytes = Math.max(this.#memoryBytes, memoryBytes);
     this.#throughput.step(tail.samples, now);
-    if (tail.overflowed > 0)
-      this.#options.log.info({ step }, "gradients overflowed float16: the update is left out, the loss scale halved");
+    if (tail.overflowed > 0) this.#leftOut(step);
     // The first step is not counted: it waits for every rank to warm up.
     if (step > this.#began.firstStep + 1) {
       const sums = this.#sums;
@@ -225,6 +286,8 @@ export class RunConsole {
       learningRate: this.#config.optimizer.learningRate,
       imagesPerSecond: imagesPerSecond ?? 0,
       ...timing,
+      samples: tail.samples,
+      receipt: tail.receipt,
     });
     const etaSeconds = this.#throughput.secondsFor(totalSteps - step);
     const { epochs } = this.#config;
@@ -242,6 +305,12 @@ export class RunConsole {
     };
     if (step % stepsPerEpoch === 0 || step === totalSteps) this.#progress.epochEnd(state);
     else this.#progress.update(state);
+  }
+
+  #leftOut(step: number): void {
+    if (this.#config?.precision === "float16")
+      this.#options.log.info({ step }, "gradients overflowed float16: the update is left out, the loss scale halved");
+    else this.say(`step ${step}: the gradient is not finite: its update is left out (onNotFinite is "skip")`);
   }
 
   #evaluated(step: number, { split, loss, samples, confusion, classes }: Evaluation): void {

@@ -50,7 +50,8 @@ export function notesOf({ backend, deviceName, reason }: SettledBackend, precisi
 }
 
 export interface WorkOptions {
-  readonly link: ControlLink;
+  /** Dials the coordinator, again after a loss. */
+  readonly connect: (signal: AbortSignal) => Promise<ControlLink>;
   readonly loaded: LoadedDefinition;
   readonly dataset: ImageDataset;
   readonly opened: OpenedDevice;
@@ -59,7 +60,14 @@ export interface WorkOptions {
   /** Where peers reach this rank; undefined in a world of one process. */
   readonly ringHost: string | undefined;
   readonly log: WorkerLog;
+  /** Aborted on SIGTERM: it leaves. */
   readonly signal: AbortSignal;
+  /** Aborted when its supervisor is gone: it ends. */
+  readonly orphaned?: AbortSignal;
+  /** See `WorkerOptions`. */
+  readonly patienceMs?: number;
+  /** It is prepared and was admitted. */
+  readonly onJoined: () => void;
 }
 
 export const work = ({ loaded, opened, ...options }: WorkOptions): Promise<WorkerEnd> =>
