@@ -15,7 +15,7 @@ import {
   variants,
   workerId,
 } from "./fields.ts";
-import { maxErrorChars, maxReasonChars, maxSeats, maxStateBytes, maxUint32 } from "./limits.ts";
+import { maxErrorChars, maxLeftOut, maxReasonChars, maxSeats, maxStateBytes, maxUint32 } from "./limits.ts";
 import { runConfigSchema } from "./run-config.ts";
 import { runProgressSchema } from "./run-progress.ts";
 
@@ -47,7 +47,7 @@ export const coordinatorFetchSchema = record({
 });
 export type CoordinatorFetch = z.infer<typeof coordinatorFetchSchema>;
 
-/** To all members where nobody has a state: take the seed's, or the checkpoint's, whose bytes follow as bulk `state` messages. */
+/** To members whose states do not count, or where nobody has one: take the seed's, or the checkpoint's, whose bytes follow as bulk `state` messages. */
 export const coordinatorLoadSchema = record({
   type: exactly("CoordinatorLoad"),
   generation: uint32(),
@@ -60,6 +60,8 @@ export const coordinatorLoadSchema = record({
       record({ kind: exactly("checkpoint"), totalBytes: integer(0, maxStateBytes), progress: runProgressSchema }),
     ],
   ),
+  /** In the place of the progress's own: see there. */
+  leftOut: list(uint32(), 0, maxLeftOut),
 });
 export type CoordinatorLoad = z.infer<typeof coordinatorLoadSchema>;
 

@@ -42,6 +42,8 @@ export const maxSeats = 1024;
 export const maxThreads = 1024;
 /** Evaluations that a run's progress remembers. */
 export const maxEvaluations = 2 ** 16;
+/** Steps that a run may leave out after it went back for them; one more ends it. */
+export const maxLeftOut = 16;
 /** Tensors of a model or of its optimizer. */
 export const maxTensors = 10_000;
 /** Dimensions of a tensor. */

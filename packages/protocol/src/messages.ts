@@ -9,6 +9,7 @@ export const workerMessageSchema = z.discriminatedUnion("type", [
   worker.workerReadySchema,
   worker.workerRegroupedSchema,
   worker.workerLinkLostSchema,
+  worker.workerSpoiledSchema,
   worker.workerLeavingSchema,
   worker.workerHeldSchema,
   worker.workerEvaluatedSchema,

@@ -80,8 +80,11 @@ export const runConfigSchema = record({
   }),
   /** Ranks compare their state's hash every so many steps. */
   hashEverySteps: integer(1, maxUint32),
-  /** What a gradient or a loss that is not finite does, in float16 at the smallest loss scale: end the run, or leave out the step's update (10 in a row end the run). */
-  onNotFinite: oneOf("stop", "skip"),
+  /**
+   * What a gradient or a loss that is not finite does, in float16 at the smallest loss scale: end the run; leave out the step's update (10 in a row end the run); or
+   * go back to the newest checkpoint, and leave that update out when the step comes again (beyond 16 such steps the run ends).
+   */
+  onNotFinite: oneOf("stop", "skip", "restore"),
   /** `strict` refuses a world whose ranks have different numerics fingerprints. */
   numerics: oneOf("any", "strict"),
   /** What a rank computes on unless its own command line says otherwise. */

@@ -1,6 +1,6 @@
 import type { z } from "zod";
 import { aboveZero, atLeastZero, count, finite, fraction, list, oneOf, record, uint32 } from "./fields.ts";
-import { maxEvaluations } from "./limits.ts";
+import { maxEvaluations, maxLeftOut } from "./limits.ts";
 
 const evaluationSchema = record({
   /** Steps done when it was made. */
@@ -35,6 +35,8 @@ export const runProgressSchema = record({
   best: record({ step: uint32(), accuracy: fraction("included") }).nullable(),
   /** Steps just done whose updates were left out, one after another, because a loss or gradient was not finite (`onNotFinite: "skip"`). */
   skippedInRow: uint32(),
+  /** Steps (done before them) whose updates are left out, because what they gave was not finite and the run went back for it. */
+  leftOut: list(uint32(), 0, maxLeftOut),
 });
 
 export type RunProgress = z.infer<typeof runProgressSchema>;

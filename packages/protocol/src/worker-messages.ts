@@ -113,6 +113,15 @@ export const workerLinkLostSchema = record({
 });
 export type WorkerLinkLost = z.infer<typeof workerLinkLostSchema>;
 
+/** What the step after `step` gave is not finite, and the config says to go back for it: this rank steps no more in this generation, as all others. */
+export const workerSpoiledSchema = record({
+  type: exactly("WorkerSpoiled"),
+  generation: uint32(),
+  step: uint32(),
+  message: text(0, maxErrorChars),
+});
+export type WorkerSpoiled = z.infer<typeof workerSpoiledSchema>;
+
 /** It has been asked to leave, and goes as soon as a generation proceeds without it. */
 export const workerLeavingSchema = record({ type: exactly("WorkerLeaving"), reason: text(0, maxReasonChars) });
 export type WorkerLeaving = z.infer<typeof workerLeavingSchema>;

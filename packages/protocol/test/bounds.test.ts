@@ -66,7 +66,7 @@ const state = {
 const regrouped = { type: "WorkerRegrouped", ...at };
 const lost = { type: "WorkerLinkLost", generation: 1, peer: null, message: "" };
 const fetch = { type: "CoordinatorFetch", ...at, from: [{ position: 0, ...where }] };
-const load = { type: "CoordinatorLoad", ...at, source: { kind: "seed" } };
+const load = { type: "CoordinatorLoad", ...at, source: { kind: "seed" }, leftOut: [] };
 const proceed = { type: "CoordinatorProceed", ...at, seating: [0], peers: [{ workerId, ...where }] };
 const checkpoint = { kind: "checkpoint", totalBytes: 0, progress: peerState.progress };
 
@@ -83,6 +83,7 @@ const cases: [field: string, bound: Bound, message: (value: unknown) => Claimed]
   ["generation", uint32, (generation) => ({ ...lost, generation })],
   ["peer", { taken: [null, workerId], refused: ["", 0] }, (peer) => ({ ...lost, peer })],
   ["message", chars(2000), (message) => ({ ...lost, message })],
+  ["message", chars(2000), (message) => ({ type: "WorkerSpoiled", generation: 1, step: 2, message })],
   ["reason", chars(500), (reason) => ({ type: "WorkerLeaving", reason })],
   ["stateId", stateId, (stateId) => ({ ...held, stateId })],
   ["tail.receipt", items(0, 4, 4), (receipt) => ({ ...held, tail: { ...held.tail, receipt } })],

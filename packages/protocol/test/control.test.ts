@@ -306,6 +306,7 @@ t.test("the largest legitimate messages fit their bounds", async (t) => {
     type: "CoordinatorLoad",
     ...held,
     source: { kind: "checkpoint", totalBytes: 2 ** 36, progress: full },
+    leftOut: [],
   });
   t.match(parseCoordinatorMessage(load), { type: "CoordinatorLoad", step: 2 ** 32 - 1 });
   const proceed = encodeControl({

@@ -89,7 +89,7 @@ t.test("what is wrong with a configuration is said in a line for every field", a
       ["checkpoint.everyMinutes: expected a number above 0, found nothing"],
     ],
     [{ onNotFinite: "skip" }, []],
-    [{ onNotFinite: "ignore" }, ['onNotFinite: expected "stop" or "skip", found "ignore"']],
+    [{ onNotFinite: "ignore" }, ['onNotFinite: expected "stop" or "skip" or "restore", found "ignore"']],
     [{ device: () => "gpu" }, ['device: expected "auto" or "cpu" or "gpu" or "gpu:1", found a function']],
     [
       { seats: 65 },

@@ -28,6 +28,8 @@ export interface FinalReport {
   readonly seconds: number;
   /** Training samples a second over the run. */
   readonly imagesPerSecond: number;
+  /** How long training stood still for checkpoints, as a part of `seconds`; absent where there were none. */
+  readonly checkpointPause?: number;
   readonly test?: { readonly loss: number; readonly accuracy: number; readonly confusion: ConfusionMatrix };
   /** In order; may be empty. */
   readonly validation: readonly ValidationResult[];
@@ -73,6 +75,9 @@ function facts(report: FinalReport, { columns }: Required<TextStyle>): string[] 
     ["trained", `${amount} in ${formatDuration(report.seconds)} (${pace})`],
     ["on", plain(report.world)],
     ["run folder", plain(report.runFolder)],
+    ...(report.checkpointPause === undefined
+      ? []
+      : [["checkpoints", `stood in training's way for ${formatPercent(report.checkpointPause)} of the time`] as const]),
   ] as const;
   const margin = Math.max(...entries.map(([label]) => label.length)) + 2;
   return entries.flatMap(([label, value]) => hanging(padEnd(label, margin), value, columns));

@@ -51,6 +51,13 @@ t.test("without a test set: what came out and how to get it again", async (t) =>
   );
 });
 
+t.test("how long checkpoints kept training waiting", async (t) => {
+  t.match(
+    renderFinalReport({ ...REPORT, checkpointPause: 0.0012 }),
+    "\ncheckpoints  stood in training's way for 0.12% of the time\n",
+  );
+});
+
 t.test("with a test set: its scores, the matrix and the note", async (t) => {
   const text = renderFinalReport(TESTED);
   t.match(text, "85.00% of 20 samples that training never saw were classified right; loss 0.4000.");

@@ -39,8 +39,11 @@ export interface TrainingOptions {
   readonly bucketBytes?: number;
   /** The unit sent over a link, in bytes. Default 256 KiB. */
   readonly segmentBytes?: number;
-  /** What a loss or a gradient that is not finite does: end the run, or leave out that step's update (ten in a row end the run). Default "stop". */
-  readonly onNotFinite?: "stop" | "skip";
+  /**
+   * What a loss or a gradient that is not finite does: end the run ("stop"); leave out that step's update ("skip", ten in a row end the run); or go back to the newest
+   * checkpoint and leave the update out when the step comes again ("restore", beyond sixteen such steps the run ends). Default "stop".
+   */
+  readonly onNotFinite?: "stop" | "skip" | "restore";
   /** `strict` refuses ranks whose numerics fingerprints differ. Default "any". */
   readonly numerics?: "any" | "strict";
   /**
@@ -137,7 +140,7 @@ const definitionSchema = z.strictObject({
   hashEverySteps: int(1, 2 ** 32 - 1).default(100),
   bucketBytes: int(4096, 2 ** 30).default(25 * 2 ** 20),
   segmentBytes: int(64, 262_144).multipleOf(64).default(262_144),
-  onNotFinite: z.enum(["stop", "skip"]).default("stop"),
+  onNotFinite: z.enum(["stop", "skip", "restore"]).default("stop"),
   numerics: z.enum(["any", "strict"]).default("any"),
   precision: z.enum(["float32", "bfloat16", "float16"]).default("float32"),
   compiler: z.enum(["grappler", "xla"]).default("grappler"),

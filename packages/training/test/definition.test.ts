@@ -167,11 +167,11 @@ const bad: Record<string, [unknown, string]> = {
   "numerics that are none": [{ ...good, numerics: "loose" }, 'numerics: expected "any" or "strict", found "loose"'],
   "a way with NaN that is none": [
     { ...good, onNotFinite: "ignore" },
-    'onNotFinite: expected "stop" or "skip", found "ignore"',
+    'onNotFinite: expected "stop" or "skip" or "restore", found "ignore"',
   ],
   "a way with NaN that is nothing": [
     { ...good, onNotFinite: null },
-    'onNotFinite: expected "stop" or "skip", found null',
+    'onNotFinite: expected "stop" or "skip" or "restore", found null',
   ],
   "a compiler that is none": [{ ...good, compiler: "gcc" }, 'compiler: expected "grappler" or "xla", found "gcc"'],
   "a device that is none": [

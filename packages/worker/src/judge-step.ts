@@ -1,5 +1,5 @@
 /** What a reduced step may be used for: whether it saw the samples that it should have, and whether what came of them is finite. The same on every rank. */
-import type { RunConfig, RunProgress } from "@ringmaster/protocol";
+import { maxLeftOut, type RunConfig, type RunProgress } from "@ringmaster/protocol";
 import type { Tail } from "@ringmaster/training";
 import { lowestLossScale } from "./loss-scale.ts";
 import type { StepUse } from "./progress.ts";
@@ -7,6 +7,11 @@ import type { StepUse } from "./progress.ts";
 export interface StepFault {
   readonly code: "RECEIPT_WRONG" | "LOSS_NOT_FINITE" | "GRADIENT_NOT_FINITE";
   readonly message: string;
+}
+
+/** The run goes back to its newest checkpoint for this step. */
+export interface SpoiledStep {
+  readonly goBack: string;
 }
 
 /** So many steps that are left out one after another end a run that skips them. */
@@ -18,9 +23,9 @@ const mostSkippedInRow = 10;
  */
 export function judgeStep(
   { tail, expected, notFinite }: { tail: Tail; expected: Pick<Tail, "samples" | "receipt">; notFinite: string | null },
-  { step, lossScale, skippedInRow }: RunProgress,
+  { step, lossScale, skippedInRow, leftOut }: RunProgress,
   { precision, onNotFinite }: RunConfig,
-): StepUse | StepFault {
+): StepUse | StepFault | SpoiledStep {
   const isRight =
     tail.samples === expected.samples && tail.receipt.every((limb, index) => limb === expected.receipt[index]);
   if (!isRight) {
@@ -29,14 +34,23 @@ export function judgeStep(
     const message = `step ${step}: a sample was left out, used twice or stale: expected ${wanted}, found ${found}`;
     return { code: "RECEIPT_WRONG", message };
   }
+  // Whatever it gives this time: what is left out must not depend on who computed it.
+  if (leftOut.includes(step)) return "skip";
   const isLossFinite = Number.isFinite(tail.loss);
   if (isLossFinite && tail.overflowed === 0) return "update";
   const canRescale = precision === "float16" && lossScale.scale > lowestLossScale;
   if (isLossFinite && canRescale) return "rescale";
-  const isOver = onNotFinite === "stop" || skippedInRow + 1 >= mostSkippedInRow;
-  if (!isOver) return "skip";
+  if (onNotFinite === "skip" && skippedInRow + 1 < mostSkippedInRow) return "skip";
   const found = notFinite === null ? "" : ` (${notFinite})`;
-  const inRow = onNotFinite === "stop" ? "" : `, in ${mostSkippedInRow} steps one after another`;
+  if (onNotFinite === "restore" && leftOut.length < maxLeftOut) {
+    const what = isLossFinite ? "the gradient is not finite" : `the loss is ${tail.loss}`;
+    return { goBack: `step ${step}: ${what}${found}` };
+  }
+  const inRow = {
+    stop: "",
+    skip: `, in ${mostSkippedInRow} steps one after another`,
+    restore: `, after ${maxLeftOut} other steps for which the run went back`,
+  }[onNotFinite];
   if (!isLossFinite) {
     const advice = "lower the learning rate, or look for bad values in the data; the last checkpoint is good";
     return { code: "LOSS_NOT_FINITE", message: `step ${step}: the loss is ${tail.loss}${found}${inRow}: ${advice}` };

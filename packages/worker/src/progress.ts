@@ -12,6 +12,7 @@ export const initialProgress: RunProgress = {
   evaluations: [],
   best: null,
   skippedInRow: 0,
+  leftOut: [],
 };
 
 export const seedProgress = (precision: RunConfig["precision"]): RunProgress => ({

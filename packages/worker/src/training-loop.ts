@@ -36,6 +36,8 @@ export type LoopEffect =
   | { readonly type: "keep"; readonly message: KeptMessage }
   /** Everything is done: no step follows. */
   | { readonly type: "finished" }
+  /** The run has to go back for the step under way; nothing follows in this generation. */
+  | { readonly type: "spoiled"; readonly step: number; readonly message: string }
   /** Every rank would find the same. */
   | { readonly type: "fault"; readonly fault: StepFault };
 
@@ -133,7 +135,10 @@ export class TrainingLoop {
     const { tail, timing, memoryBytes } = input;
     const before = this.#progress;
     const use = judgeStep(input, before, this.#config);
-    if (typeof use !== "string") return [{ type: "fault", fault: use }];
+    if (typeof use !== "string")
+      return "goBack" in use
+        ? [{ type: "spoiled", step: before.step, message: use.goBack }]
+        : [{ type: "fault", fault: use }];
     const { precision, seats } = this.#config;
     this.#progress = this.#held = afterStep(before, tail, use, this.#length.stepsPerEpoch, precision);
     this.#stateId = nextStateId(this.#stateId, this.#generation);

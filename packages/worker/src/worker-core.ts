@@ -54,6 +54,7 @@ export class WorkerCore {
   #leavingBecause = "";
   /** Said again to a coordinator that may not have heard it. */
   #linkLost: Extract<WorkerMessage, { type: "WorkerLinkLost" }> | undefined;
+  #spoiled: Extract<WorkerMessage, { type: "WorkerSpoiled" }> | undefined;
   readonly #outbox = new Outbox();
 
   // The generation.
@@ -147,6 +148,7 @@ export class WorkerCore {
       ...(this.#ready ? this.#say(this.#ready) : []),
       ...(isLeaving ? this.#say({ type: "WorkerLeaving", reason: this.#leavingBecause }) : []),
       ...(this.#linkLost ? this.#say(this.#linkLost) : []),
+      ...(this.#spoiled ? this.#say(this.#spoiled) : []),
       ...this.#outbox.all(this.#rank === 0).flatMap((message) => this.#say(message)),
       ...(phase === "done" ? this.#sayDone() : []),
       ...this.#upload(),
@@ -283,9 +285,10 @@ export class WorkerCore {
     return [this.#log(input.type, `the state of step ${step} is ${from}`), ...this.#answer(), ...this.#offer()];
   }
 
-  #tookIn({ step, stateId, source }: CoordinatorLoad): void {
+  #tookIn({ step, stateId, source, leftOut }: CoordinatorLoad): void {
     const isSeed = source.kind === "seed";
-    this.#trained.take(stateId, isSeed ? seedProgress(this.#settled.precision) : source.progress, null);
+    const progress = isSeed ? seedProgress(this.#settled.precision) : source.progress;
+    this.#trained.take(stateId, { ...progress, leftOut }, null);
     if (!isSeed) this.#trained.saved(step);
   }
 
@@ -366,6 +369,7 @@ export class WorkerCore {
     this.#early = undefined;
     this.#getting = undefined;
     this.#linkLost = undefined;
+    this.#spoiled = undefined;
   }
 
   // The loop.
@@ -390,6 +394,12 @@ export class WorkerCore {
           // The last step has no successor that would commit it: the coordinator says when all have it.
           this.#stand(effect);
           return this.#sayDone();
+        case "spoiled": {
+          const { step, message } = effect;
+          const { generation } = this.#standing;
+          this.#spoiled = { type: "WorkerSpoiled", generation, step, message: shorten(message, maxErrorChars) };
+          return this.#say(this.#spoiled);
+        }
         case "fault":
           return this.#fail("run", effect.fault.code, effect.fault.message);
         default:

@@ -1,3 +1,4 @@
+import { maxLeftOut } from "@ringmaster/protocol";
 import t from "tap";
 import { judgeStep } from "../src/judge-step.ts";
 import { config, progressAt, stepHeld } from "./fixtures/messages.ts";
@@ -81,6 +82,24 @@ const verdicts = [
     code: "LOSS_NOT_FINITE",
   },
 ];
+
+const restore = { ...config, onNotFinite: "restore" as const };
+t.test("a step that is to be gone back for is named; when it comes again it is left out", async (t) => {
+  const held = stepHeld(nan, 1, "NaN in conv/kernel");
+  t.match(judgeStep(held, at(1), restore), { goBack: "step 3: the loss is NaN (NaN in conv/kernel)" });
+  t.equal(judgeStep(held, { ...at(1), leftOut: [3] }, restore), "skip");
+  t.match(judgeStep(stepHeld(overflow), { ...at(1), leftOut: [2] }, restore), { goBack: /^step 3: the gradient/ });
+  const leftOut = Array.from({ length: maxLeftOut }, (_, step) => step + 10);
+  t.match(judgeStep(held, { ...at(1), leftOut }, restore), {
+    code: "LOSS_NOT_FINITE",
+    message: /after 16 other steps/,
+  });
+});
+
+t.test("a step that was left out before is left out whatever it gives this time", async (t) => {
+  t.equal(judgeStep(stepHeld(), { ...at(1), leftOut: [3] }, restore), "skip");
+});
+
 for (const { name, tail, progress, rules, use, code } of verdicts)
   t.test(`${name}: ${use ?? code}`, async (t) => {
     const verdict = judgeStep(stepHeld(tail, 1, "NaN in conv/kernel"), progress, rules);

@@ -187,6 +187,7 @@ t.test("a checkpoint is loaded and gone on from, with the same bits", async (t) 
     step,
     stateId,
     source: { kind: "checkpoint", totalBytes: totalBytes + 4, progress },
+    leftOut: [],
   });
   t.match(await running.end, { exitCode: 1, code: "STATE_MALFORMED" });
   t.match(coordinator.lastOf(a, "WorkerFailed"), { concerns: "run" });

@@ -241,6 +241,32 @@ t.test("ten steps skipped one after another end the run", async (t) => {
   });
 });
 
+t.test(
+  "a step that is gone back for ends this generation's stepping, and is left out from the checkpoint on",
+  async (t) => {
+    const { core, input } = stepping({ config: { onNotFinite: "restore" } });
+    input(stepHeld(), { type: "updated" });
+    t.match(input(stepHeld({ loss: Number.NaN }, 1, "conv/kernel")), [
+      {
+        message: {
+          type: "WorkerSpoiled",
+          generation: 1,
+          step: 1,
+          message: /^step 1: the loss is NaN \(conv\/kernel\)$/,
+        },
+      },
+    ]);
+    t.match(input({ type: "disconnected", message: "" }, { type: "connected", workerId: idOf(0) }), [
+      { type: "log" },
+      { type: "log" },
+      { message: { type: "WorkerHello" } },
+      { message: { type: "WorkerReady" } },
+      { message: { type: "WorkerSpoiled", step: 1 } },
+    ]);
+    t.equal(core.progress.step, 1, "it steps no more");
+  },
+);
+
 const inFloat16 = { config: { precision: "float16" as const, hashEverySteps: 2 } };
 t.test("in float16 an overflow leaves the update out and halves the scale, on what is due too", async (t) => {
   const { core, input } = stepping(inFloat16);
