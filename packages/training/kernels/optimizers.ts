@@ -146,14 +146,23 @@ export function sgdMomentum(
   for (; n > 0; n -= 1, w += 4, g += 4, b += 4) sgdMomentumLanes(w, g, b, true, S, D, R, P, nesterov);
 }
 
-/** Whether n floats are all finite: none has all its exponent's bits set. */
+/** Whether n floats are all finite: without its sign, one that is not is at least 0x7f800000, and the greatest is found without a branch. */
 export function allFinite(values: usize, n: usize): bool {
-  const exponent = i32x4.splat(0x7f800000);
-  for (; n >= 4; n -= 4, values += 16) {
-    if (v128.any_true(i32x4.eq(v128.and(v128.load(values), exponent), exponent))) return false;
+  const magnitude = i32x4.splat(0x7fffffff);
+  let a = i32x4.splat(0);
+  let b = a;
+  let c = a;
+  let d = a;
+  for (; n >= 16; n -= 16, values += 64) {
+    a = i32x4.max_s(a, v128.and(v128.load(values), magnitude));
+    b = i32x4.max_s(b, v128.and(v128.load(values, 16), magnitude));
+    c = i32x4.max_s(c, v128.and(v128.load(values, 32), magnitude));
+    d = i32x4.max_s(d, v128.and(v128.load(values, 48), magnitude));
   }
-  for (; n > 0; n--, values += 4) {
-    if ((load<u32>(values) & 0x7f800000) == 0x7f800000) return false;
-  }
-  return true;
+  let greatest = 0;
+  for (; n > 0; n--, values += 4) greatest = max(greatest, load<i32>(values) & 0x7fffffff);
+  a = i32x4.max_s(i32x4.max_s(a, b), i32x4.max_s(c, d));
+  greatest = max(greatest, max(i32x4.extract_lane(a, 0), i32x4.extract_lane(a, 1)));
+  greatest = max(greatest, max(i32x4.extract_lane(a, 2), i32x4.extract_lane(a, 3)));
+  return greatest < 0x7f800000;
 }
