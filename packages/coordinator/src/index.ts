@@ -1,5 +1,16 @@
 export { CoordinatorError } from "./coordinator-error.ts";
 export type { RunEvent } from "./coordinator-io.ts";
+export {
+  type LoadSource,
+  type MembershipEffect,
+  type MembershipInput,
+  type MembershipRecord,
+  type MembershipRules,
+  newWorld,
+  nextWorld,
+  type Outcome,
+  type World,
+} from "./membership.ts";
 export { type CoordinatorEnd, type RunCoordinatorOptions, runCoordinator } from "./run-coordinator.ts";
-export { defaultSeats } from "./seating.ts";
+export { type Balance, defaultSeats } from "./seating.ts";
 export type { StepReport } from "./step-ledger.ts";

@@ -1,4 +1,6 @@
-/** The shell of the coordinator: sockets, timers and the run folder, as the core says. It decides nothing. */
+/** The shell of the coordinator: sockets, timers, the journal and the run folder, as the core says. It decides nothing. */
+import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
 import type { CheckpointStore, LoadedCheckpoint, NamedTensor } from "@ringmaster/checkpoint";
 import {
   encodeControl,
@@ -10,20 +12,44 @@ import {
   parseWorkerMessage,
   type RunConfig,
   runProgressSchema,
-  type WorkerReady,
 } from "@ringmaster/protocol";
-import { type ControlLink, listenForWorkers, type WorkerListener } from "@ringmaster/transport";
+import {
+  type ControlLink,
+  type ListenOptions,
+  listenForWorkers,
+  TransportError,
+  type WorkerListener,
+} from "@ringmaster/transport";
 import { CoordinatorCore } from "./coordinator-core.ts";
 import { CoordinatorError } from "./coordinator-error.ts";
-import type { CheckpointFacts, Connection, CoordinatorEffect, CoordinatorInput, RunEvent } from "./coordinator-io.ts";
+import type {
+  CheckpointFacts,
+  Connection,
+  CoordinatorEffect,
+  CoordinatorInput,
+  CoordinatorOptions,
+  ResumePoint,
+  RunEvent,
+} from "./coordinator-io.ts";
+import { IncomingStates } from "./incoming-states.ts";
+import { type Journal, JournalError, openJournal } from "./journal/journal.ts";
+import type { MembershipRecord } from "./membership.ts";
+import type { Balance } from "./seating.ts";
 
 export interface RunCoordinatorOptions {
   readonly ranks: number;
   readonly configHash: string;
   readonly datasetHash: string;
   readonly configFor: (threads: number) => RunConfig;
+  readonly runFolder: string;
   readonly store: CheckpointStore;
+  /** The newest good checkpoint, of a run that goes on. */
   readonly resume: LoadedCheckpoint | null;
+  /** The run's coordinator died, and this one takes its workers back; `committed`: steps whose metrics are on disk. */
+  readonly recover: {
+    readonly committed: number;
+    readonly evaluated: readonly { readonly step: number; readonly split: string }[];
+  } | null;
   /** Where workers come from: a socket behind a token, or the one worker in this process. */
   readonly workers:
     | {
@@ -33,11 +59,16 @@ export interface RunCoordinatorOptions {
         readonly token: string;
         readonly onListening: (listener: WorkerListener) => void;
       }
-    | { readonly kind: "memory"; readonly link: ControlLink };
+    | { readonly kind: "memory"; readonly link: ControlLink; readonly onListening: () => void };
+  readonly balance?: Balance;
+  readonly samplesOf?: CoordinatorOptions["samplesOf"];
   /** Called for everything that a person or a file may want to know, in order. */
   readonly onEvent: (event: RunEvent) => void;
-  /** Aborted to stop the run after the step under way, with a checkpoint. */
+  /** Up to which step what `onEvent` was told is on disk. */
+  readonly keptThrough: () => number;
+  /** Aborted to stop the run after the step under way, with a checkpoint; `hurry`: without waiting for a disk that refuses it. */
   readonly stop: AbortSignal;
+  readonly hurry?: AbortSignal;
 }
 
 export interface CoordinatorEnd {
@@ -46,75 +77,113 @@ export interface CoordinatorEnd {
   readonly message: string;
 }
 
-const heartbeatMs = 500;
+const heartbeatMs = 250;
+const tickMs = 50;
+/** How long a coordinator that takes another's place waits for its port. */
+const portPatienceMs = 5000;
+const portRetryMs = 50;
 /** How long workers may take to hang up after the run's end. */
 const farewellMs = 2000;
+/** One coordinator's: two a minute for a month. */
+const mostPlans = 2 ** 16;
+/** Between tries to write the journal to a disk that refuses. */
+const journalRetryMs = 1000;
 
-/** Leads a run from the first worker's hello to its end. @throws TransportError when it cannot listen. */
+/**
+ * Leads a run from the first worker's hello to its end.
+ * @throws TransportError when it cannot listen; JournalError when another coordinator leads the run, or the journal cannot be had
+ */
 export async function runCoordinator(options: RunCoordinatorOptions): Promise<CoordinatorEnd> {
-  const shell = new CoordinatorShell(options);
-  const { workers } = options;
+  const { workers, onEvent, recover, runFolder } = options;
+  const journal = await openJournal(runFolder, {
+    kind: recover ? "recover" : "fresh",
+    onWaiting: (line) => onEvent({ type: "note", line }),
+  });
+  const shell = new CoordinatorShell(options, journal);
   let listener: WorkerListener | undefined;
+  let end: CoordinatorEnd | undefined;
   try {
-    if (workers.kind === "memory") shell.accept(workers.link);
-    else {
-      listener = await listenForWorkers({
-        host: workers.host,
-        port: workers.port,
-        token: workers.token,
-        onLink: (link) => shell.accept(link),
-        onRefused: (peer, reason) => options.onEvent({ type: "refused", peer, code: "TOKEN_REFUSED", message: reason }),
-      });
+    // The numbers of this coordinator's plans are used before anyone hears of one.
+    await journal.write({ plans: journal.found.plans + mostPlans });
+    if (workers.kind === "memory") {
+      shell.accept(workers.link);
+      workers.onListening();
+    } else {
+      const address = { host: workers.host, port: workers.port, token: workers.token };
+      const onLink = (link: ControlLink) => shell.accept(link);
+      const onRefused = (peer: string, reason: string) =>
+        onEvent({ type: "refused", peer, code: "TOKEN_REFUSED", message: reason });
+      listener = await listenAgain({ ...address, onLink, onRefused }, recover ? portPatienceMs : 0);
       workers.onListening(listener);
     }
-    return await shell.end;
+    end = await shell.end;
+    return end;
   } finally {
     shell.rest();
     await listener?.close();
+    // Once a run has ended in order nobody takes its workers back: what goes on from here goes on from a checkpoint.
+    await journal.close({ remove: end !== undefined && end.code !== "REPLACED" }).catch((error: Error) => {
+      onEvent({ type: "note", line: error.message });
+    });
   }
 }
 
-interface Incoming {
-  readonly facts: CheckpointFacts;
-  readonly bytes: Uint8Array;
-  received: number;
+/** The port of a coordinator that died may be held a moment longer, by what it left or by a worker that dials it. */
+async function listenAgain(options: ListenOptions, patienceMs: number): Promise<WorkerListener> {
+  const deadlineMs = performance.now() + patienceMs;
+  for (;;) {
+    try {
+      return await listenForWorkers(options);
+    } catch (error) {
+      const isTaken = error instanceof TransportError && error.code === "PORT_TAKEN";
+      if (!isTaken || performance.now() > deadlineMs) throw error;
+      await new Promise((resolve) => setTimeout(resolve, portRetryMs));
+    }
+  }
 }
 
 class CoordinatorShell {
   readonly #options: RunCoordinatorOptions;
+  readonly #journal: Journal;
   readonly #core: CoordinatorCore;
   readonly #links = new Map<Connection, ControlLink>();
-  readonly #incoming = new Map<Connection, Incoming>();
-  readonly #timer: NodeJS.Timeout;
+  /** Where the process at the other end runs. */
+  readonly #processes = new Map<Connection, { readonly host: string; readonly pid: number }>();
+  readonly #states: IncomingStates;
+  readonly #timers: NodeJS.Timeout[];
   #connections = 0;
-  #saves = Promise.resolve();
+  #kept = 0;
+  #work = Promise.resolve();
+  #isOver = false;
   #resolve: (end: CoordinatorEnd) => void = () => {};
   #onLastClosed: () => void = () => {};
   readonly end: Promise<CoordinatorEnd>;
 
-  constructor(options: RunCoordinatorOptions) {
+  constructor(options: RunCoordinatorOptions, journal: Journal) {
     this.#options = options;
-    const { resume } = options;
+    this.#journal = journal;
+    const { ranks, configHash, datasetHash, configFor, resume, recover, balance, samplesOf } = options;
+    const { found, epoch } = journal;
     this.#core = new CoordinatorCore({
-      ranks: options.ranks,
-      configHash: options.configHash,
-      datasetHash: options.datasetHash,
-      configFor: options.configFor,
-      resume: resume && {
-        step: resume.step,
-        progress: runProgressSchema.parse(resume.record.progress),
-        totalBytes: [...resume.model, ...resume.optimizer].reduce((sum, { data }) => sum + data.byteLength, 0),
-        layoutHash: resume.record.layoutHash,
-        tensors: { model: resume.model.map(shaped), optimizer: resume.optimizer.map(shaped) },
-      },
+      ...{ ranks, configHash, datasetHash, configFor, epoch },
+      ...(balance && { balance }),
+      ...(samplesOf && { samplesOf }),
+      usedGeneration: found.usedGeneration,
+      usedPlans: found.plans,
+      recovered: recover && { record: found.record, ...recover },
+      resume: resume && resumePoint(resume, found.checkpoint),
+      now: performance.now(),
     });
+    this.#states = new IncomingStates((step, stateId) => this.#input({ type: "stateArrived", step, stateId }));
     this.end = new Promise((resolve) => {
       this.#resolve = resolve;
     });
-    this.#timer = setInterval(() => this.#beat(), heartbeatMs);
-    const stop = () => this.#input({ type: "stop", reason: String(options.stop.reason ?? "stopped") });
-    if (options.stop.aborted) setImmediate(stop);
-    else options.stop.addEventListener("abort", stop, { once: true });
+    this.#timers = [setInterval(() => this.#beat(), heartbeatMs), setInterval(() => this.#tick(), tickMs)];
+    for (const signal of [options.stop, ...(options.hurry ? [options.hurry] : [])]) {
+      const stop = () => this.#input({ type: "stop", reason: String(signal.reason ?? "stopped") });
+      if (signal.aborted) setImmediate(stop);
+      else signal.addEventListener("abort", stop, { once: true });
+    }
   }
 
   accept(link: ControlLink): void {
@@ -123,9 +192,9 @@ class CoordinatorShell {
     link.listen({
       message: (bytes) => this.#receive(connection, bytes),
       closed: (reason) => {
-        this.#links.delete(connection);
-        this.#incoming.delete(connection);
-        this.#input({ type: "closed", connection, reason });
+        const process = this.#processes.get(connection);
+        this.#forget(connection);
+        this.#input({ type: "closed", connection, reason, isDead: process !== undefined && isDeadHere(process) });
         if (this.#links.size === 0) this.#onLastClosed();
       },
     });
@@ -133,73 +202,33 @@ class CoordinatorShell {
 
   /** Beats no more. */
   rest(): void {
-    clearInterval(this.#timer);
+    this.#isOver = true;
+    for (const timer of this.#timers) clearInterval(timer);
   }
 
   #beat(): void {
     const heartbeat = encodeControl({ type: "CoordinatorHeartbeat", sentAtMs: performance.now() });
     for (const link of this.#links.values()) link.send(heartbeat);
+  }
+
+  #tick(): void {
+    const kept = Math.max(0, this.#options.keptThrough());
+    if (kept !== this.#kept) {
+      this.#kept = kept;
+      this.#input({ type: "kept", step: kept });
+    }
     this.#input({ type: "tick" });
   }
 
   #receive(connection: Connection, bytes: Uint8Array): void {
     try {
-      if (isBulk(bytes)) this.#receiveState(connection, bytes);
-      else this.#input({ type: "message", connection, message: parseWorkerMessage(bytes) });
+      if (isBulk(bytes)) return this.#states.receive(connection, parseBulk(bytes));
+      const message = parseWorkerMessage(bytes);
+      if (message.type === "WorkerHello") this.#processes.set(connection, { host: message.host, pid: message.pid });
+      this.#input({ type: "message", connection, message });
     } catch (error) {
       if (!(error instanceof ProtocolError) && !(error instanceof CoordinatorError)) throw error;
       this.#input({ type: "malformed", connection, code: error.code, message: error.message });
-    }
-  }
-
-  #receiveState(connection: Connection, bytes: Uint8Array): void {
-    const message = parseBulk(bytes);
-    const incoming = this.#incoming.get(connection);
-    if (message.kind !== "state" || !incoming)
-      throw new CoordinatorError("UNEXPECTED_MESSAGE", `a ${message.kind} message that was not announced`);
-    const { byteOffset, payload } = message;
-    if (
-      message.step !== incoming.facts.step ||
-      byteOffset !== incoming.received ||
-      byteOffset + payload.length > incoming.bytes.length
-    ) {
-      throw new CoordinatorError(
-        "STATE_MALFORMED",
-        `part ${byteOffset} of a state of which ${incoming.received} of ${incoming.bytes.length} bytes are here`,
-      );
-    }
-    incoming.bytes.set(payload, byteOffset);
-    incoming.received += payload.length;
-    this.#saveWhenWhole(connection, incoming);
-  }
-
-  #saveWhenWhole(connection: Connection, incoming: Incoming): void {
-    if (incoming.received < incoming.bytes.length) return;
-    this.#incoming.delete(connection);
-    this.#saves = this.#saves.then(() => this.#save(incoming));
-  }
-
-  async #save({ facts, bytes }: Incoming): Promise<void> {
-    const { store, configHash, datasetHash } = this.#options;
-    const { step, progress, layoutHash, stateHash, config } = facts;
-    try {
-      const { model, optimizer } = cut(bytes, facts.tensors);
-      const { seed, seats } = config;
-      const record = {
-        layoutHash,
-        configHash,
-        datasetHash,
-        seed,
-        seats,
-        progress: { ...progress },
-        optimizer: { kind: config.optimizer.kind },
-        stateHash,
-      };
-      const { folder } = await store.save({ step, model, optimizer, record });
-      await store.retain({ last: config.checkpoint.keep, alsoKeep: progress.best ? [progress.best.step] : [] });
-      this.#input({ type: "saved", step, folder });
-    } catch (error) {
-      this.#input({ type: "saveFailed", step, message: error instanceof Error ? error.message : String(error) });
     }
   }
 
@@ -212,36 +241,22 @@ class CoordinatorShell {
       case "send":
         return this.#links.get(effect.connection)?.send(encodeControl(effect.message));
       case "sendState":
-        return void this.#sendState(effect.connection, effect.generation);
-      case "close":
-        this.#links.get(effect.connection)?.close(effect.reason);
-        this.#links.delete(effect.connection);
-        this.#incoming.delete(effect.connection);
-        return;
-      case "receiveState": {
-        const { checkpoint, totalBytes } = effect;
-        const expected = [...checkpoint.tensors.model, ...checkpoint.tensors.optimizer].reduce(
-          (sum, { shape }) => sum + 4 * shape.reduce((a, b) => a * b, 1),
-          0,
-        );
-        const pending = this.#incoming.get(effect.connection);
-        if (totalBytes !== expected || pending) {
-          const message = pending
-            ? `a state of step ${checkpoint.step} before that of step ${pending.facts.step} was whole`
-            : `a state of ${totalBytes} bytes, expected ${expected}`;
-          return this.#input({ type: "malformed", connection: effect.connection, code: "STATE_MALFORMED", message });
-        }
-        const bytes = allocate(totalBytes);
-        if (!bytes)
-          return this.#input({
-            type: "saveFailed",
-            step: checkpoint.step,
-            message: `no memory for a state of ${totalBytes} bytes`,
-          });
-        const incoming = { facts: checkpoint, bytes, received: 0 };
-        this.#incoming.set(effect.connection, incoming);
-        return this.#saveWhenWhole(effect.connection, incoming);
+        return void this.#sendState(effect.connection, effect.generation, effect.step);
+      case "close": {
+        const link = this.#links.get(effect.connection);
+        this.#forget(effect.connection);
+        return link?.close(effect.reason);
       }
+      case "record":
+        return void this.#record(effect.record, effect.usedGeneration);
+      case "receiveState":
+        return this.#announce(effect.connection, effect.totalBytes, effect.facts);
+      case "writeCheckpoint":
+        // One after another, and the last before the end.
+        this.#work = this.#work.then(() => this.#save(effect.step));
+        return;
+      case "forgetState":
+        return this.#states.forget(effect.step);
       case "event":
         return this.#options.onEvent(effect.event);
       case "end":
@@ -249,25 +264,93 @@ class CoordinatorShell {
     }
   }
 
-  async #sendState(connection: Connection, generation: number): Promise<void> {
-    const { resume } = this.#options;
-    const link = this.#links.get(connection);
-    if (!resume || !link) return;
-    let byteOffset = 0;
-    for (const { data } of [...resume.model, ...resume.optimizer]) {
-      const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-      for (let first = 0; first < bytes.length; first += maxStatePartBytes) {
-        const part = bytes.subarray(first, first + maxStatePartBytes);
-        await link.sendBulk(encodeStateHeader({ generation, step: resume.step, byteOffset }, part.length), part);
-        byteOffset += part.length;
+  #forget(connection: Connection): void {
+    this.#links.delete(connection);
+    this.#processes.delete(connection);
+    this.#states.closed(connection);
+  }
+
+  #announce(connection: Connection, totalBytes: number, facts: CheckpointFacts | null): void {
+    try {
+      this.#states.announce(connection, totalBytes, facts);
+    } catch (error) {
+      if (!(error instanceof CoordinatorError) || error.code !== "NO_MEMORY") throw error;
+      this.#input({ type: "failed", code: error.code, message: error.message });
+    }
+  }
+
+  async #record(record: MembershipRecord, usedGeneration: number): Promise<void> {
+    for (let isTold = false; !this.#isOver; ) {
+      try {
+        await this.#journal.write({ record, usedGeneration });
+        return this.#input({ type: "recorded" });
+      } catch (error) {
+        if (!(error instanceof JournalError)) throw error;
+        if (error.code === "FENCED") return this.#input({ type: "replaced", message: error.message });
+        if (!isTold) this.#options.onEvent({ type: "note", line: `${error.message}; trying again each second` });
+        isTold = true;
+        await new Promise((resolve) => setTimeout(resolve, journalRetryMs));
       }
+    }
+  }
+
+  async #save(step: number): Promise<void> {
+    const state = this.#states.of(step);
+    if (!state) {
+      const failure = { code: "STATE_GONE", message: "its bytes are here no longer", isRetryable: false };
+      return this.#input({ type: "saveFailed", step, failure });
+    }
+    const { store, configHash, datasetHash } = this.#options;
+    const { facts, bytes } = state;
+    const { stateId, progress, layoutHash, stateHash, config, pauseMs } = facts;
+    try {
+      const { model, optimizer } = this.#states.tensors(state);
+      const { seed, seats } = config;
+      const record = {
+        ...{ layoutHash, configHash, datasetHash, seed, seats, stateHash },
+        progress: { ...progress },
+        optimizer: { kind: config.optimizer.kind },
+      };
+      const { folder } = await store.save({ step, model, optimizer, record });
+      await this.#journal.write({ checkpoint: { step, stateId, stateHash } });
+      this.#states.forget(step);
+      const checkpoint = { step, stateId, progress, totalBytes: bytes.length, folder, pauseMs };
+      this.#input({ type: "saved", checkpoint });
+      const alsoKeep = progress.best ? [progress.best.step] : [];
+      const { problem } = await store.retain({ last: config.checkpoint.keep, alsoKeep });
+      if (problem) this.#options.onEvent({ type: "note", line: `older checkpoints stay: ${problem.message}` });
+    } catch (error) {
+      if (error instanceof JournalError && error.code === "FENCED")
+        return this.#input({ type: "replaced", message: error.message });
+      this.#input({ type: "saveFailed", step, failure: failureOf(error) });
+    }
+  }
+
+  async #sendState(connection: Connection, generation: number, step: number): Promise<void> {
+    const { resume, store } = this.#options;
+    try {
+      const { model, optimizer } = resume?.step === step ? resume : await store.load(step);
+      const link = this.#links.get(connection);
+      if (!link) return;
+      let byteOffset = 0;
+      for (const { data } of [...model, ...optimizer]) {
+        const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+        for (let first = 0; first < bytes.length; first += maxStatePartBytes) {
+          const part = bytes.subarray(first, first + maxStatePartBytes);
+          await link.sendBulk(encodeStateHeader({ generation, step, byteOffset }, part.length), part);
+          byteOffset += part.length;
+        }
+      }
+    } catch (error) {
+      const { code, message } = failureOf(error);
+      this.#input({ type: "failed", code, message: `the checkpoint of step ${step} is not usable: ${message}` });
     }
   }
 
   /** Workers hang up when they hear of the end; what is still being written is finished first. */
   async #end(end: CoordinatorEnd): Promise<void> {
     this.rest();
-    await this.#saves;
+    await this.#work;
     if (this.#links.size > 0) {
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, farewellMs);
@@ -282,24 +365,35 @@ class CoordinatorShell {
   }
 }
 
-function allocate(bytes: number): Uint8Array | undefined {
+function resumePoint(
+  { step, model, optimizer, record }: LoadedCheckpoint,
+  recorded: { readonly step: number; readonly stateId: string } | null,
+): ResumePoint {
+  const shaped = ({ name, shape }: NamedTensor) => ({ name, shape: [...shape] });
+  return {
+    step,
+    stateId: recorded?.step === step ? recorded.stateId : record.stateHash.slice(0, 16),
+    progress: runProgressSchema.parse(record.progress),
+    totalBytes: [...model, ...optimizer].reduce((sum, { data }) => sum + data.byteLength, 0),
+    layoutHash: record.layoutHash,
+    tensors: { model: model.map(shaped), optimizer: optimizer.map(shaped) },
+  };
+}
+
+/** Whether a process of this machine has ended; of another machine's nothing is known. One that is dead and not yet waited for has ended too. */
+function isDeadHere({ host, pid }: { readonly host: string; readonly pid: number }): boolean {
+  if (host !== hostname() || pid === process.pid || process.platform !== "linux") return false;
   try {
-    return new Uint8Array(bytes);
-  } catch {
-    return undefined;
+    const state = /\) (\S)/.exec(readFileSync(`/proc/${pid}/stat`, "utf8"))?.[1];
+    return state === "Z" || state === "X";
+  } catch (error) {
+    return error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ESRCH");
   }
 }
 
-const shaped = ({ name, shape }: NamedTensor) => ({ name, shape: [...shape] });
-
-/** The tensors of a state that travelled as one run of float32. */
-function cut(bytes: Uint8Array, tensors: WorkerReady["tensors"]): { model: NamedTensor[]; optimizer: NamedTensor[] } {
-  let offset = bytes.byteOffset;
-  const take = ({ name, shape }: { name: string; shape: readonly number[] }): NamedTensor => {
-    const length = shape.reduce((a, b) => a * b, 1);
-    const data = new Float32Array(bytes.buffer, offset, length);
-    offset += data.byteLength;
-    return { name, shape, data };
-  };
-  return { model: tensors.model.map(take), optimizer: tensors.optimizer.map(take) };
+function failureOf(error: unknown) {
+  if (!(error instanceof Error)) return { code: "UNEXPECTED", message: String(error), isRetryable: true };
+  const code = "code" in error && typeof error.code === "string" ? error.code : "UNEXPECTED";
+  const isRetryable = !("isRetryable" in error) || error.isRetryable !== false;
+  return { code, message: error.message, isRetryable };
 }

@@ -1,5 +1,7 @@
 /** Whatever arrives at the port while a run gathers: its connection ends with a coded error, and the run is unharmed. */
 import { once } from "node:events";
+import { mkdtempSync } from "node:fs";
+import { join } from "node:path";
 import { openCheckpoints } from "@ringmaster/checkpoint";
 import { encodeControl, encodeRingHeader, encodeStateHeader, maxControlBytes } from "@ringmaster/protocol";
 import fc from "fast-check";
@@ -7,15 +9,19 @@ import t, { type Test } from "tap";
 import { WebSocket } from "ws";
 import { runCoordinator } from "../src/index.ts";
 import type { FakeWorker } from "./fixtures/fake-worker.ts";
-import { config, hash, helloOf, readyWith } from "./fixtures/messages.ts";
-import { type Running, startRun, token } from "./fixtures/running.ts";
+import { config, hash, helloOf, idOf, readyWith } from "./fixtures/messages.ts";
+import { begin, type Running, startRun, token } from "./fixtures/running.ts";
 
-/** Two fresh workers can still join, and are seated. */
+/** Two fresh workers can still join, and the run begins. */
 async function isUnharmed(t: Test, run: Running): Promise<void> {
   const workers = [await run.connect(), await run.connect()];
   for (const [index, worker] of workers.entries()) worker.say(helloOf(index));
-  const starts = await Promise.all(workers.map((worker) => worker.heard("CoordinatorStart")));
-  t.same(starts.map(({ rank }) => rank).sort(), [0, 1], "fresh workers are seated");
+  for (const worker of workers) {
+    await worker.heard("CoordinatorStart");
+    worker.say(readyWith());
+  }
+  const opened = await Promise.all(workers.map((worker) => worker.heard("CoordinatorRegroup")));
+  for (const { members } of opened) t.same(members.toSorted(), [idOf(0), idOf(1)], "fresh workers are members");
 }
 
 t.test("without the run's token nobody comes in", async (t) => {
@@ -36,13 +42,17 @@ t.test("without the run's token nobody comes in", async (t) => {
 
 t.test("a port that is taken ends the coordinator with an error, and leaves nothing running", async (t) => {
   const run = await startRun(t);
+  const runFolder = mkdtempSync(join(run.runFolder, "second-"));
   const second = runCoordinator({
     ranks: 1,
     configHash: hash("c"),
     datasetHash: hash("d"),
     configFor: () => config,
-    store: openCheckpoints(t.testdir()),
+    runFolder,
+    store: openCheckpoints(runFolder),
     resume: null,
+    recover: null,
+    keptThrough: () => 0,
     workers: {
       kind: "listen",
       host: "127.0.0.1",
@@ -92,7 +102,7 @@ const malformed: readonly { what: string; bytes: Uint8Array; code: string }[] = 
     bytes: encodeStateHeader({ generation: 1, step: 0, byteOffset: 0 }, 4),
     code: "MESSAGE_CUT_SHORT",
   },
-  { what: "a step before its hello", bytes: encodeControl(readyWith()), code: "UNEXPECTED_MESSAGE" },
+  { what: "that it is ready, before it was asked", bytes: encodeControl(readyWith()), code: "UNEXPECTED_MESSAGE" },
 ];
 
 /** Before its hello, and as one whom the run has admitted. */
@@ -117,7 +127,7 @@ for (const { who, join } of hostiles) {
       worker.socket.send(bytes);
       t.match(await worker.heard("CoordinatorAbort"), { code });
       await worker.closed;
-      t.match(run.events.at(-1), { type: "refused", code });
+      t.match(await run.heard("refused"), { code });
       await isUnharmed(t, run);
     });
 
@@ -159,13 +169,23 @@ for (const { who, join } of hostiles) {
     });
 }
 
-t.test("a world that is complete is not disturbed by a stranger's bytes", async (t) => {
+t.test("a run under way is not disturbed by a stranger's bytes; a fresh worker joins it", async (t) => {
   const run = await startRun(t);
-  await isUnharmed(t, run);
+  await begin(run);
   const stranger = await run.connect();
   stranger.socket.send(text("\x81\xa4type\xa4Nope"));
   t.match(await stranger.heard("CoordinatorAbort"), { code: "MESSAGE_UNKNOWN" });
   const late = await run.connect();
   late.say(helloOf(5));
-  t.match(await late.heard("CoordinatorAbort"), { code: "RUN_FULL" });
+  await late.heard("CoordinatorStart");
+  late.say(readyWith());
+  t.match(await late.heard("CoordinatorRegroup"), { generation: 2, members: [idOf(0), idOf(1), idOf(5)] });
+});
+
+t.test("a member of a run under way that sends nonsense is left out; the others go on", async (t) => {
+  const run = await startRun(t);
+  const [first, second] = await begin(run);
+  second.socket.send(text("\x81\xa4type\xa4Nope"));
+  t.match(await second.heard("CoordinatorAbort"), { code: "MESSAGE_UNKNOWN" });
+  t.match(await first.heard("CoordinatorRegroup", ({ generation }) => generation === 2), { members: [idOf(0)] });
 });

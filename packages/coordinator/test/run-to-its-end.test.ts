@@ -1,365 +1,448 @@
-import t from "tap";
-import type { CoordinatorEffect } from "../src/coordinator-io.ts";
+/** Real sockets, a real journal, real checkpoints: what the shell does with what the core says. */
+import { existsSync, renameSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { openCheckpoints } from "@ringmaster/checkpoint";
 import {
-  closedIn,
-  connectionOf,
-  type DrivenCore,
-  endIn,
-  eventsIn,
-  gathering,
-  preparing,
-  resumeAt,
-  stepping,
-  toldTo,
-} from "./fixtures/core.ts";
+  encodeControl,
+  encodeStateHeader,
+  maxStatePartBytes,
+  parseCoordinatorMessage,
+  type WorkerMessage,
+} from "@ringmaster/protocol";
+import { memoryLinkPair } from "@ringmaster/transport";
+import t from "tap";
+import { runCoordinator } from "../src/index.ts";
+import { openJournal } from "../src/journal/journal.ts";
+import type { FakeWorker } from "./fixtures/fake-worker.ts";
 import {
   config,
   done,
   evaluated,
   hash,
   held,
+  heldWithPlan,
   helloOf,
+  idOf,
   progressAt,
   readyWith,
+  standingAt,
+  stateHash,
+  stateIdOf,
   stateOf,
   tensors,
 } from "./fixtures/messages.ts";
+import { begin, proceed, startRun } from "./fixtures/running.ts";
+import { bytesOf, stateWith } from "./fixtures/state-bytes.ts";
 
-const stateHash = (step: number, digit: string) => ({
-  type: "WorkerStateHash" as const,
-  generation: 1,
-  step,
-  hash: hash(digit),
-});
-const committedIn = (effects: readonly CoordinatorEffect[]) =>
-  eventsIn(effects).flatMap((event) => (event.type === "committed" ? [event.step] : []));
+const state = stateWith(tensors);
 
-/** Worker 0 has announced the state of `step`, and all have agreed on its hash. */
-function announce({ say }: DrivenCore, step: number, ranks = 2): CoordinatorEffect[] {
-  for (let index = 0; index < ranks; index++) say(index, stateHash(step, "e"));
-  return say(0, stateOf(step, 140));
+/** Uploads a state in parts of these sizes. */
+function upload(
+  worker: FakeWorker,
+  step: number,
+  bytes: Uint8Array,
+  sizes: readonly number[],
+  progress = progressAt(step),
+): void {
+  worker.say(stateOf(step, { totalBytes: bytes.length, progress }));
+  let byteOffset = 0;
+  for (const size of sizes) {
+    worker.sendPart(step, byteOffset, bytes.subarray(byteOffset, byteOffset + size));
+    byteOffset += size;
+  }
 }
 
-t.test("a step is committed only when all ranks hold it", async (t) => {
-  const { say } = stepping({ ranks: 3 });
-  t.same(committedIn([...say(2, held(1)), ...say(0, held(1)), ...say(0, held(2))]), []);
-  t.same(committedIn(say(1, held(1))), [1]);
-  t.same(committedIn([...say(1, held(2)), ...say(1, held(3))]), []);
-  t.same(committedIn(say(2, held(2))), [2]);
+t.test("a run of two workers ends well, and its checkpoint holds every byte of the state", async (t) => {
+  const run = await startRun(t);
+  const workers = await begin(run);
+  for (const worker of workers) worker.say(held(1), held(2), stateHash(2));
+  workers[0].say(evaluated(2));
+  workers[0].say(done(2));
+  upload(workers[0], 2, state.bytes, [1, 50, 89]);
+  t.same(await workers[1].heard("CoordinatorSaved"), { type: "CoordinatorSaved", step: 2 });
+  workers[1].say(done(2));
+  t.match(await run.end, { exitCode: 0, code: "FINISHED" });
+  for (const worker of workers) t.match(worker.messages.at(-1), { type: "CoordinatorFinish" });
+
+  const { checkpoint, rejected } = await run.store.loadNewest();
+  t.same(rejected, []);
+  t.match(checkpoint?.record, {
+    step: 2,
+    layoutHash: hash("1"),
+    stateHash: hash("e"),
+    configHash: hash("c"),
+    datasetHash: hash("d"),
+    seed: config.seed,
+    seats: config.seats,
+    optimizer: { kind: "sgd" },
+    progress: progressAt(2),
+  });
+  t.same(
+    checkpoint?.model.map(({ name, shape }) => ({ name, shape: [...shape] })),
+    tensors.model,
+  );
+  t.same(
+    checkpoint?.optimizer.map(({ name, shape }) => ({ name, shape: [...shape] })),
+    tensors.optimizer,
+  );
+  t.ok(checkpoint && Buffer.from(bytesOf(checkpoint)).equals(state.bytes), "byte for byte");
+  t.same(run.events.map(({ type }) => type).sort(), [
+    "began",
+    "committed",
+    "committed",
+    "evaluated",
+    "joined",
+    "joined",
+    "proceeding",
+    "regrouping",
+    "saved",
+    "settled",
+  ]);
+  t.notOk(existsSync(join(run.runFolder, "state")), "nobody recovers a run that has ended in order");
 });
 
-t.test("a resumed run commits from the step after its checkpoint", async (t) => {
-  const { say } = stepping({ ranks: 1, resume: resumeAt(7) });
-  t.same(committedIn([...say(0, held(7)), ...say(0, held(8))]), [8]);
+t.test("the newest checkpoints are kept, and the best", async (t) => {
+  const run = await startRun(t, {
+    configFor: () => ({ ...config, checkpoint: { everySteps: 1, everyMinutes: null, keep: 2 } }),
+  });
+  const workers = await begin(run);
+  for (const step of [1, 2, 3, 4]) {
+    for (const worker of workers) worker.say(held(step), stateHash(step));
+    const progress = { ...progressAt(step), best: { step: 1, accuracy: 0.5 } };
+    upload(workers[0], step, state.bytes, [140], progress);
+    // Of two that wait the newer is written.
+    await workers[1].heard("CoordinatorSaved", ({ step: saved }) => saved === step);
+  }
+  for (const worker of workers) worker.say(done(4));
+  t.match(await run.end, { exitCode: 0 });
+  t.same(await run.store.list(), [1, 3, 4]);
+});
+
+const at = (byteOffset: number, size: number, step = 2) => ({ byteOffset, size, step });
+const badUploads = [
+  { name: "whose parts come out of order", parts: [at(50, 90)], message: /part 50 of a state of which 0 of 140 bytes/ },
+  { name: "with a part twice", parts: [at(0, 50), at(0, 50)], message: /part 0 of a state of which 50 of 140 bytes/ },
+  { name: "with a gap", parts: [at(0, 50), at(60, 10)], message: /part 60 of a state of which 50 of 140 bytes/ },
+  { name: "with more bytes than announced", parts: [at(0, 100), at(100, 41)], message: /part 100 of a state/ },
+  { name: "with a part of another step", parts: [at(0, 50), at(50, 50, 3)], message: /part 50 of a state/ },
+];
+for (const { name, parts, message } of badUploads)
+  t.test(`a state ${name} is refused, and its rank sent away; the others go on without it`, async (t) => {
+    const run = await startRun(t);
+    const workers = await begin(run);
+    for (const worker of workers) worker.say(held(1), held(2), stateHash(2));
+    workers[0].say(stateOf(2));
+    for (const { step, byteOffset, size } of parts) workers[0].sendPart(step, byteOffset, new Uint8Array(size));
+    t.match(await workers[0].heard("CoordinatorAbort"), { code: "STATE_MALFORMED", message });
+    t.match(await run.heard("lost"), { workerId: idOf(0), peer: "rank 0 (pid 1000 on h0)" });
+    t.match(await workers[1].heard("CoordinatorRegroup", ({ generation }) => generation === 2), { members: [idOf(1)] });
+    t.same(await run.store.list(), []);
+  });
+
+t.test("a part behind the last byte is a state that nobody announced", async (t) => {
+  const run = await startRun(t);
+  const [first, second] = await begin(run);
+  for (const worker of [first, second]) worker.say(held(1), held(2), stateHash(2));
+  upload(first, 2, state.bytes, [140, 0]);
+  t.match(await first.heard("CoordinatorAbort"), { code: "UNEXPECTED_MESSAGE" });
+});
+
+const announcements: readonly { name: string; messages: readonly WorkerMessage[]; message: RegExp }[] = [
+  {
+    name: "of another size than its tensors",
+    messages: [stateOf(2, { totalBytes: 136 })],
+    message: /a state of 136 bytes, expected 140/,
+  },
+  {
+    name: "before the last one was whole",
+    messages: [stateOf(2), stateOf(2)],
+    message: /after 0 of 140 bytes of the one before/,
+  },
+];
+for (const { name, messages, message } of announcements)
+  t.test(`a state announced ${name} is refused`, async (t) => {
+    const run = await startRun(t);
+    const [first] = await begin(run);
+    first.say(stateHash(2), ...messages);
+    t.match(await first.heard("CoordinatorAbort"), { code: "STATE_MALFORMED", message });
+  });
+
+t.test("a state that no memory holds ends the run with that, not the process", async (t) => {
+  const huge = { model: [{ name: "dense/kernel", shape: [2 ** 17, 2 ** 17] }], optimizer: [] };
+  const run = await startRun(t);
+  const [first] = await begin(run, readyWith({ tensors: huge }));
+  first.say(stateHash(2), stateOf(2, { totalBytes: 2 ** 36 }));
+  t.match(await run.end, { exitCode: 1, code: "NO_MEMORY", message: /no memory for a state of 68719476736 bytes/ });
+});
+
+t.test("a model without a single parameter is saved like any other", async (t) => {
+  const run = await startRun(t);
+  const [first, second] = await begin(run, readyWith({ tensors: { model: [], optimizer: [] } }));
+  for (const worker of [first, second]) worker.say(held(1), stateHash(1));
+  first.say(stateOf(1, { totalBytes: 0 }));
+  for (const worker of [first, second]) worker.say(done(1));
+  t.match(await run.end, { exitCode: 0 });
+  t.same(await run.store.list(), [1]);
 });
 
 t.test(
-  "an evaluation is passed on once its step is committed, so that the order is the same in every world",
+  "a folder that cannot be written is said so; the run ends without its checkpoint when asked twice",
   async (t) => {
-    const { say } = stepping();
-    const event = { type: "evaluated", step: 1, evaluation: evaluated(1).evaluation };
-    t.same(eventsIn([...say(0, held(1)), ...say(0, evaluated(1))]), []);
-    t.match(eventsIn(say(1, held(1))), [{ type: "committed", step: 1 }, event]);
-    t.same(eventsIn(say(0, evaluated(1))), [event], "a second evaluation of a committed step");
+    const run = await startRun(t, { runFolder: t.testdir({ checkpoints: "a file where a folder should be" }) });
+    const workers = await begin(run);
+    for (const worker of workers) worker.say(held(1), stateHash(1), done(1));
+    upload(workers[0], 1, state.bytes, [140]);
+    t.match(await run.heard("note"), { line: /step 1 could not be written.*checkpoints/ });
+    run.stop.abort("Ctrl-C");
+    await run.heard("stopping");
+    run.hurry.abort("Ctrl-C again");
+    t.match(await run.end, { exitCode: 1, code: "CHECKPOINT_FAILED", message: /step 1 could not be written/ });
   },
 );
 
-const drifts = [
-  {
-    name: "the odd one out",
-    hashes: ["e", "e", "f"],
-    message: /^states differ after step 10: rank 2 \(pid 1002 on h2\) has f{12}, the others e{12};/,
-  },
-  {
-    name: "the odd one out, who was first",
-    hashes: ["f", "e", "e"],
-    message: /step 10: rank 0 \(pid 1000 on h0\) has f{12}, the others e{12};/,
-  },
-  {
-    name: "both of two",
-    hashes: ["f", "e"],
-    message: /step 10: rank 0 \(pid 1000 on h0\) has f{12}, rank 1 \(pid 1001 on h1\) has e{12};/,
-  },
-];
-for (const { name, hashes, message } of drifts)
-  t.test(`ranks that have drifted end the run, naming ${name}`, async (t) => {
-    const { say } = stepping({ ranks: hashes.length });
-    const effects = hashes.flatMap((digit, index) => say(index, stateHash(10, digit)));
-    t.match(endIn(effects), { exitCode: 1, code: "STATE_DRIFTED", message });
-    for (const index of hashes.keys())
-      t.match(toldTo(index, effects), [{ type: "CoordinatorAbort", code: "STATE_DRIFTED" }]);
-  });
-
-t.test("equal hashes, each rank at its own time, are no drift", async (t) => {
-  const { say } = stepping();
-  t.same(
-    [say(0, stateHash(10, "e")), say(0, stateHash(20, "f")), say(1, stateHash(10, "e")), say(1, stateHash(20, "f"))],
-    [[], [], [], []],
-  );
+t.test("a worker that vanishes in the middle of its state is left out; another writes the same step", async (t) => {
+  const run = await startRun(t);
+  const [first, second] = await begin(run);
+  for (const worker of [first, second]) worker.say(held(1), stateHash(1));
+  upload(first, 1, state.bytes, [100]);
+  await run.heard("committed");
+  first.socket.terminate();
+  t.match(await run.heard("lost"), { workerId: idOf(0), because: /did not come back/ });
+  const { generation } = await second.heard("CoordinatorRegroup", (message) => message.generation === 2);
+  second.say({ type: "WorkerRegrouped", generation, step: 1, stateId: stateIdOf(1) });
+  t.match(await second.heard("CoordinatorProceed", (message) => message.generation === 2), { step: 1 });
+  t.same(await run.store.list(), [], "nothing half is left");
+  second.say(stateHash(1, "e", 2), done(1, false, 2));
+  upload(second, 1, state.bytes, [140]);
+  t.match(await run.end, { exitCode: 0, code: "FINISHED" });
+  t.same(await run.store.list(), [1]);
 });
 
-t.test("a state is received with all that its checkpoint needs", async (t) => {
-  t.same(announce(stepping(), 10), [
-    {
-      type: "receiveState",
-      connection: connectionOf(0),
-      totalBytes: 140,
-      checkpoint: { step: 10, progress: progressAt(10), layoutHash: hash("1"), stateHash: hash("e"), tensors, config },
-    },
-  ]);
+t.test("a stop is planned, saved, and ends the run with 130", async (t) => {
+  const run = await startRun(t);
+  const workers = await begin(run);
+  run.stop.abort("Ctrl-C");
+  for (const worker of workers) {
+    t.match(await worker.heard("CoordinatorPlan"), { change: "stop" });
+    worker.say(heldWithPlan(1), stateHash(1), done(1, true));
+  }
+  upload(workers[0], 1, state.bytes, [140]);
+  t.match(await run.end, { exitCode: 130, code: "STOPPED", message: "Ctrl-C" });
+  t.same(await run.store.list(), [1]);
 });
 
-t.test("a state that waited for others to be sent is received however late it comes", async (t) => {
-  const { say } = stepping();
-  for (let step = 1; step <= 500; step++) for (const index of [0, 1]) say(index, stateHash(step, "e"));
-  t.match(say(0, stateOf(1, 140)), [{ type: "receiveState", checkpoint: { step: 1, stateHash: hash("e") } }]);
+t.test("a stop that was asked for before anybody came ends the run at once", async (t) => {
+  const run = await startRun(t);
+  const worker = await run.connect();
+  worker.say(helloOf(0));
+  await run.heard("joined");
+  run.stop.abort("Ctrl-C");
+  t.match(await run.end, { exitCode: 130, code: "STOPPED", message: /nothing to save/ });
+  t.match(worker.messages.at(-1), { type: "CoordinatorAbort", code: "STOPPED" });
 });
 
-t.test("a state whose hash nobody heard ends the run", async (t) => {
-  const effects = stepping().say(1, stateOf(10, 140));
-  t.match(endIn(effects), {
-    code: "UNEXPECTED_MESSAGE",
-    message: /rank 1 .* sent a state of step 10 that was not due/,
-  });
-});
-
-t.test("everybody hears that a checkpoint is on disk", async (t) => {
-  const driven = stepping();
-  announce(driven, 5);
-  const effects = driven.input({ type: "saved", step: 5, folder: "/runs/x" });
-  t.same(eventsIn(effects), [{ type: "saved", step: 5, folder: "/runs/x" }]);
-  for (const index of [0, 1]) t.same(toldTo(index, effects), [{ type: "CoordinatorSaved", step: 5 }]);
-});
-
-t.test("a checkpoint that cannot be written ends the run", async (t) => {
-  const driven = stepping();
-  announce(driven, 5);
-  const effects = driven.input({ type: "saveFailed", step: 5, message: "no space left" });
-  t.match(endIn(effects), { exitCode: 1, code: "CHECKPOINT_FAILED", message: /step 5 .* no space left/ });
-});
-
-const saved = (step: number) => ({ type: "saved" as const, step, folder: "/runs/x" });
-const inAnyOrder: readonly {
-  name: string;
-  last: (driven: DrivenCore) => CoordinatorEffect[];
-  before: (driven: DrivenCore) => CoordinatorEffect[];
-}[] = [
-  {
-    name: "the save comes last",
-    before: (driven) => [...announce(driven, 10), ...driven.say(0, done(10)), ...driven.say(1, done(10))],
-    last: (driven) => driven.input(saved(10)),
-  },
-  {
-    name: "a rank comes last",
-    before: (driven) => [...announce(driven, 10), ...driven.say(0, done(10)), ...driven.input(saved(10))],
-    last: (driven) => driven.say(1, done(10)),
-  },
-  {
-    name: "the state was announced after all were done",
-    before: (driven) => [...driven.say(0, done(10)), ...driven.say(1, done(10)), ...announce(driven, 10)],
-    last: (driven) => driven.input(saved(10)),
-  },
-  {
-    name: "an earlier state was still being written",
-    before: (driven) => [
-      ...announce(driven, 5),
-      ...driven.say(0, done(10)),
-      ...driven.say(1, done(10)),
-      ...announce(driven, 10),
-      ...driven.input(saved(5)),
+t.test("a resumed run streams its state to every worker, byte for byte, in parts of bounded size", async (t) => {
+  const large = {
+    model: [
+      { name: "dense/kernel", shape: [700, 1001] },
+      { name: "dense/bias", shape: [1001] },
     ],
-    last: (driven) => driven.input(saved(10)),
-  },
-];
-for (const { name, before, last } of inAnyOrder)
-  t.test(`a run is over only when all ranks are done and the last state is saved: ${name}`, async (t) => {
-    const driven = stepping();
-    t.same(endIn(before(driven)), undefined);
-    const effects = last(driven);
-    t.match(endIn(effects), { exitCode: 0, code: "FINISHED" });
-    for (const index of [0, 1]) t.match(toldTo(index, effects).at(-1), { type: "CoordinatorFinish" });
-  });
-
-t.test("a run that is resumed at its end is over when all say so: its last state is saved already", async (t) => {
-  const { say } = stepping({ resume: resumeAt(10) });
-  t.same(endIn(say(0, done(10))), undefined);
-  t.match(endIn(say(1, done(10))), { exitCode: 0, code: "FINISHED" });
-});
-
-t.test("a stop while gathering or preparing ends the run at once: there is nothing to save", async (t) => {
-  for (const start of [gathering, preparing]) {
-    const driven = start();
-    if (start === gathering) driven.say(0, helloOf(0));
-    const effects = driven.input({ type: "stop", reason: "Ctrl-C" });
-    t.match(endIn(effects), {
-      exitCode: 130,
-      code: "STOPPED",
-      message: "Ctrl-C before the first step: there is nothing to save",
+    optimizer: [{ name: "momentum/dense/kernel", shape: [3] }],
+  };
+  const { model, optimizer, bytes } = stateWith(large);
+  const runFolder = t.testdir();
+  const record = {
+    layoutHash: hash("1"),
+    configHash: hash("c"),
+    datasetHash: hash("d"),
+    seed: 7,
+    seats: 4,
+    progress: progressAt(10),
+    optimizer: { kind: "sgd" },
+    stateHash: hash("e"),
+  };
+  await openCheckpoints(runFolder).save({ step: 10, model, optimizer, record });
+  const resume = await openCheckpoints(runFolder).load(10);
+  const run = await startRun(t, { runFolder, resume });
+  const workers = await begin(run, readyWith({ tensors: large }));
+  for (const worker of workers) {
+    t.match(await worker.heard("CoordinatorLoad"), {
+      step: 10,
+      source: { kind: "checkpoint", totalBytes: bytes.length, progress: progressAt(10) },
     });
-    t.match(toldTo(0, effects), [{ type: "CoordinatorAbort", code: "STOPPED" }]);
+    t.ok((await worker.receivedBytes(bytes.length)).equals(bytes), "byte for byte");
+    let received = 0;
+    for (const { step, byteOffset, payload } of worker.parts) {
+      if (step !== 10 || byteOffset !== received || payload.length > maxStatePartBytes) t.fail(`part ${byteOffset}`);
+      received += payload.length;
+    }
+    t.match(await worker.heard("CoordinatorProceed"), { step: 10 });
   }
+  for (const worker of workers) worker.say(done(10));
+  t.match(await run.end, { exitCode: 0 });
 });
 
-t.test("a stop while stepping is planned by all, saved, and then ends the run with 130", async (t) => {
-  const driven = stepping();
-  const { input, say } = driven;
-  const stopping = input({ type: "stop", reason: "Ctrl-C" });
-  t.same(eventsIn(stopping), [{ type: "stopping", reason: "Ctrl-C" }]);
-  for (const index of [0, 1])
-    t.same(toldTo(index, stopping), [{ type: "CoordinatorPlan", generation: 1, planId: 1, change: "stop" }]);
-  t.same(input({ type: "stop", reason: "Ctrl-C again" }), [], "once is enough");
-  announce(driven, 3);
-  t.same(endIn([...say(0, done(3, true)), ...say(1, done(3, true))]), undefined);
-  const effects = input(saved(3));
-  t.match(endIn(effects), { exitCode: 130, code: "STOPPED", message: "Ctrl-C" });
-  for (const index of [0, 1]) t.match(toldTo(index, effects).at(-1), { type: "CoordinatorFinish", reason: "stopped" });
+t.test("a worker hears that its coordinator lives", async (t) => {
+  const run = await startRun(t);
+  const worker = await run.connect();
+  t.match(await worker.heard("CoordinatorHeartbeat"), { type: "CoordinatorHeartbeat" });
 });
 
-t.test("a stop that comes when the last step is done changes nothing", async (t) => {
-  const driven = stepping();
-  announce(driven, 10);
-  driven.say(0, done(10));
-  driven.input({ type: "stop", reason: "Ctrl-C" });
-  driven.say(1, done(10));
-  t.match(endIn(driven.input(saved(10))), { exitCode: 0, code: "FINISHED" });
+t.test("a worker that does not hang up at the end cannot hold it up", async (t) => {
+  const run = await startRun(t, { ranks: 1 });
+  const worker = await run.connect();
+  worker.leave = () => {};
+  worker.say(helloOf(0));
+  await worker.heard("CoordinatorStart");
+  worker.say(readyWith());
+  await proceed(worker);
+  worker.say(held(1), stateHash(1));
+  upload(worker, 1, state.bytes, [140]);
+  worker.say(done(1));
+  t.match(await run.end, { exitCode: 0 });
 });
 
-for (const [how, words, reason, told] of [
-  ["vanishes", [], "", "is gone"],
-  ["hangs up", [], "its own end", "is gone: its own end"],
-  ["leaves", [{ type: "WorkerBye", reason: "asked to end" }], "closed", "left: asked to end"],
-] as const)
-  t.test(`a worker that ${how} is named by rank, process, host and step`, async (t) => {
-    const { input, say } = stepping();
-    for (const index of [0, 1]) say(index, held(1));
-    for (const message of words) t.same(say(1, message), []);
-    const effects = input({ type: "closed", connection: connectionOf(1), reason });
-    t.match(endIn(effects), { exitCode: 1, code: "WORKER_LOST", message: `rank 1 (pid 1001 on h1) ${told} (step 1)` });
-    t.match(toldTo(0, effects), [{ type: "CoordinatorAbort", code: "WORKER_LOST" }]);
+t.test("coordinator and worker in one process: the same run over a link in memory", async (t) => {
+  const [link, far] = memoryLinkPair();
+  const runFolder = t.testdir();
+  const store = openCheckpoints(runFolder);
+  const say = (...messages: readonly WorkerMessage[]) => {
+    for (const message of messages) link.send(encodeControl(message));
+  };
+  link.listen({
+    message(bytes) {
+      const message = parseCoordinatorMessage(bytes);
+      if (message.type === "CoordinatorStart") say(readyWith());
+      const answer = { type: "WorkerRegrouped" as const, generation: 1, stateId: stateIdOf(0) };
+      if (message.type === "CoordinatorRegroup") say({ ...answer, step: -1 });
+      if (message.type === "CoordinatorLoad") say({ ...answer, step: 0 });
+      if (message.type === "CoordinatorProceed") {
+        say(held(1), stateHash(1), stateOf(1));
+        void link.sendBulk(encodeStateHeader({ generation: 1, step: 1, byteOffset: 0 }, 140), state.bytes);
+        say(done(1));
+      }
+      if (message.type === "CoordinatorFinish") link.close("over");
+    },
+    closed: (reason) => {
+      t.fail(reason);
+    },
   });
-
-t.test("a worker lost while preparing ends the run too", async (t) => {
-  const effects = preparing().input({ type: "closed", connection: connectionOf(0), reason: "" });
-  t.match(endIn(effects), { code: "WORKER_LOST", message: /rank 0 .*step 0/ });
-});
-
-t.test("a connection that never became a worker comes and goes", async (t) => {
-  for (const { core, input } of [gathering(), preparing(), stepping()]) {
-    const { phase } = core;
-    t.same(input({ type: "closed", connection: 99, reason: "" }), []);
-    const effects = input({ type: "malformed", connection: 99, code: "MESSAGE_UNKNOWN", message: "expected a type" });
-    t.same(closedIn(effects), [99]);
-    t.match(eventsIn(effects), [{ type: "refused", peer: "connection 99", code: "MESSAGE_UNKNOWN" }]);
-    t.same([endIn(effects), toldTo(0, effects)], [undefined, []]);
-    t.equal(core.phase, phase);
-  }
-});
-
-t.test("a member's malformed message ends the run, naming it", async (t) => {
-  for (const start of [preparing, stepping]) {
-    const malformed = {
-      type: "malformed" as const,
-      connection: connectionOf(1),
-      code: "MESSAGE_UNKNOWN",
-      message: "a type that",
-    };
-    t.match(endIn(start().input(malformed)), {
-      code: "MESSAGE_UNKNOWN",
-      message: "rank 1 (pid 1001 on h1) sent a type that",
-    });
-  }
-});
-
-t.test("a worker's own failure ends the run with its code, at once", async (t) => {
-  for (const [start, generation] of [
-    [preparing, 0],
-    [preparing, 1],
-    [stepping, 1],
-  ] as const) {
-    const effects = start().say(1, {
-      type: "WorkerFailed",
-      generation,
-      code: "LOSS_NOT_FINITE",
-      message: "step 3: NaN",
-    });
-    t.match(endIn(effects), { exitCode: 1, code: "LOSS_NOT_FINITE", message: "rank 1 (pid 1001 on h1): step 3: NaN" });
-  }
-});
-
-const linkLost = {
-  type: "WorkerFailed" as const,
-  generation: 1,
-  code: "LINK_LOST",
-  message: "the link to rank 2 ended",
-};
-
-t.test("a broken link waits for the death that explains it, and the dead is blamed", async (t) => {
-  const { input, say } = stepping({ ranks: 3 });
-  t.same(say(0, linkLost, 100), []);
-  t.same(input({ type: "tick" }, 500), []);
-  t.same(
-    input({ type: "closed", connection: connectionOf(0), reason: "the link to rank 2 ended" }, 600),
-    [],
-    "it only reports",
-  );
-  t.same(say(1, linkLost, 700), []);
-  const effects = input({ type: "closed", connection: connectionOf(2), reason: "" }, 800);
-  t.match(endIn(effects), { code: "WORKER_LOST", message: /^rank 2 \(pid 1002 on h2\) is gone/ });
-});
-
-t.test("a broken link that no death explains is blamed itself after a second", async (t) => {
-  const { input, say } = stepping({ ranks: 3 });
-  say(1, linkLost, 100);
-  t.same(input({ type: "tick" }, 1099), []);
-  t.match(endIn(input({ type: "tick" }, 1100)), {
-    code: "LINK_LOST",
-    message: "rank 1 (pid 1001 on h1): the link to rank 2 ended",
+  const end = await runCoordinator({
+    ranks: 1,
+    configHash: hash("c"),
+    datasetHash: hash("d"),
+    configFor: () => config,
+    runFolder,
+    store,
+    resume: null,
+    recover: null,
+    keptThrough: () => 0,
+    workers: {
+      kind: "memory",
+      link: far,
+      onListening: () => say(helloOf(0, { ring: { host: "localhost", port: 0 } })),
+    },
+    onEvent: () => {},
+    stop: new AbortController().signal,
   });
+  t.match(end, { exitCode: 0, code: "FINISHED" });
+  const { checkpoint } = await store.loadNewest();
+  t.ok(checkpoint && Buffer.from(bytesOf(checkpoint)).equals(state.bytes));
 });
 
-/** Ticks every half second; worker 0 alone goes on talking. */
-function silence(driven: DrivenCore, untilMs: number): CoordinatorEffect[] {
-  const effects: CoordinatorEffect[] = [];
-  for (let now = 500; now <= untilMs; now += 500) {
-    effects.push(
-      ...driven.say(0, { type: "WorkerHeartbeat", sentAtMs: 0 }, now),
-      ...driven.input({ type: "tick" }, now),
-    );
-  }
-  return effects;
+t.test("a checkpoint that is gone when it is to be loaded ends the run, and says so to all", async (t) => {
+  const run = await startRun(t, { ranks: 1 });
+  const first = await run.connect();
+  first.say(helloOf(0));
+  await first.heard("CoordinatorStart");
+  first.say(readyWith());
+  await proceed(first);
+  first.say(held(1), stateHash(1));
+  upload(first, 1, state.bytes, [140]);
+  const { folder } = await run.heard("saved");
+  rmSync(folder, { recursive: true });
+  first.say({ type: "WorkerBye", reason: "it is asked to end" });
+  first.leave();
+  await run.heard("lost");
+  const second = await run.connect();
+  second.say(helloOf(1));
+  await second.heard("CoordinatorStart");
+  second.say(readyWith());
+  const { generation } = await second.heard("CoordinatorRegroup");
+  second.say({ type: "WorkerRegrouped", generation, step: -1, stateId: stateIdOf(0) });
+  t.match(await second.heard("CoordinatorAbort"), { message: /the checkpoint of step 1 is not usable/ });
+  t.match(await run.end, { exitCode: 1, message: /the checkpoint of step 1 is not usable/ });
+});
+
+t.test("workers hear up to which step is on disk what was shown", async (t) => {
+  let keptThrough = -1;
+  const run = await startRun(t, { keptThrough: () => keptThrough });
+  const [first, second] = await begin(run);
+  for (const worker of [first, second]) worker.say(held(1), held(2));
+  await run.heard("committed");
+  keptThrough = 1;
+  t.match(await second.heard("CoordinatorKept"), { step: 1 });
+});
+
+/** What a coordinator that was killed leaves: its journal, and no word to its workers. */
+async function journalOfTwo(runFolder: string): Promise<void> {
+  const journal = await openJournal(runFolder, { kind: "fresh" });
+  const members = [idOf(0), idOf(1)];
+  const seated = { members, seating: [0, 0, 1, 1], step: 4, stateId: stateIdOf(4) };
+  await journal.write({ record: { kind: "proceeding", generation: 3, ...seated }, usedGeneration: 3 });
+  await journal.close({ remove: false });
 }
 
-for (const start of [preparing, stepping])
-  t.test(
-    `a worker that says nothing for ten seconds while ${start.name} ends the run, named with its step`,
-    async (t) => {
-      t.same(silence(start(), 10_000), []);
-      t.match(endIn(silence(start(), 10_500)), {
-        exitCode: 1,
-        code: "WORKER_SILENT",
-        message: "rank 1 (pid 1001 on h1) has said nothing for 10500 ms (step 0)",
-      });
-    },
-  );
-
-t.test("how long a silence may be can be chosen", async (t) => {
-  t.match(endIn(silence(stepping({ silenceMs: 2000 }), 2500)), { code: "WORKER_SILENT" });
-});
-
-t.test("a coordinator that was late itself judges nobody", async (t) => {
-  const driven = stepping();
-  silence(driven, 1000);
+t.test("a restarted coordinator takes its workers back, and the run ends as if nothing had been", async (t) => {
+  const runFolder = t.testdir();
+  await journalOfTwo(runFolder);
+  const run = await startRun(t, { runFolder, recover: { committed: 5, evaluated: [] } });
+  const workers = [await run.connect(), await run.connect()] as const;
+  for (const [index, worker] of workers.entries()) {
+    const standing = standingAt("stepping", { generation: 3, step: 6, stateId: stateIdOf(6) });
+    worker.say(helloOf(index, { standing }), readyWith());
+    for (const step of [5, 6, 7]) worker.say(held(step, { generation: 3 }));
+    worker.say(stateHash(7, "e", 3), done(7, false, 3));
+  }
+  workers[0].say({ ...evaluated(7), generation: 3 }, stateOf(7, { generation: 3 }));
+  workers[0].sendPart(7, 0, state.bytes);
+  t.match(await run.end, { exitCode: 0, code: "FINISHED" });
+  t.match(workers[1].messages[0], { type: "CoordinatorWelcome", epoch: 2 });
   t.same(
-    driven.input({ type: "tick" }, 60_000),
-    [],
-    "it was stopped for a minute: what was said meanwhile is not read yet",
+    run.events.flatMap((event) => (event.type === "committed" ? [event.step] : [])),
+    [6, 7],
   );
-  t.same(driven.input({ type: "tick" }, 60_500), []);
+  t.notOk(
+    workers.some(({ messages }) => messages.some(({ type }) => type === "CoordinatorRegroup")),
+    "nobody was stopped",
+  );
+  t.same(await run.store.list(), [7]);
 });
 
-t.test("after its end a run answers nothing", async (t) => {
-  const { core, input, say } = stepping();
-  input({ type: "closed", connection: connectionOf(0), reason: "" });
-  t.equal(core.phase, "ended");
-  t.same([...say(1, held(1)), ...say(5, helloOf(5)), ...say(1, readyWith()), ...input({ type: "tick" }, 1e6)], []);
+t.test("a coordinator whose run another has taken over ends, and leaves the journal to it", async (t) => {
+  const run = await startRun(t);
+  const [first, second] = await begin(run);
+  // As if this one had been stopped for so long that the other took it for dead.
+  rmSync(join(run.runFolder, "state", "lease"));
+  const other = await openJournal(run.runFolder, { kind: "recover" });
+  t.teardown(() => other.close({ remove: false }));
+  second.say({ type: "WorkerBye", reason: "so that there is something to record" });
+  second.leave();
+  t.match(await run.end, { exitCode: 1, code: "REPLACED", message: /another has taken over/ });
+  t.match(first.messages.at(-1), { type: "CoordinatorAbort", code: "REPLACED" });
+  t.match(other.found.record, { kind: "proceeding", generation: 1 });
+  await other.write({ usedGeneration: 9 });
+});
+
+t.test("a journal that cannot be written is said so and tried again; nobody is told anything meanwhile", async (t) => {
+  const run = await startRun(t);
+  const [first, second] = await begin(run);
+  const state = join(run.runFolder, "state");
+  renameSync(state, `${state}.away`);
+  second.say({ type: "WorkerBye", reason: "so that there is something to record" });
+  second.leave();
+  t.match(await run.heard("note"), { line: /cannot write the coordinator's journal .*trying again each second/ });
+  t.notOk(first.messages.some((message) => message.type === "CoordinatorRegroup" && message.generation === 2));
+  renameSync(`${state}.away`, state);
+  t.match(await first.heard("CoordinatorRegroup", ({ generation }) => generation === 2), { members: [idOf(0)] });
 });
