@@ -101,6 +101,11 @@ export class CheckpointWatch {
     return this.#savedStep;
   }
 
+  /** The run's last state could not be written yet, and is tried again. */
+  get isRetryingLast(): boolean {
+    return this.#lastStep !== undefined && this.#failed?.step === this.#lastStep;
+  }
+
   handle(input: CheckpointInput, now: Millis): CheckpointEffect[] {
     switch (input.type) {
       case "arrived":

@@ -189,7 +189,8 @@ export class CoordinatorCore {
         return this.#spoiled(worker, message, now);
       case "WorkerLeaving": {
         const leaving = event({ type: "leaving", peer: this.#describe(worker), because: message.reason });
-        return [leaving, ...this.#membership({ type: "leaving", worker: worker.id }, now)];
+        const effects = [leaving, ...this.#membership({ type: "leaving", worker: worker.id }, now)];
+        return [...effects, ...this.#stopWhenAllLeave(message.reason, now)];
       }
       case "WorkerBye":
         worker.bye = message.reason;
@@ -692,9 +693,20 @@ export class CoordinatorCore {
   #stop(reason: string, now: Millis): CoordinatorEffect[] {
     if (this.#stopReason !== null) return this.#hurry(this.#stopReason, now);
     this.#stopReason = reason;
+    // All is done, and only the disk is waited for: no step will come that a stop could follow.
+    if (this.#watch?.isRetryingLast) return this.#hurry(reason, now);
     if (!this.#hasBegun && this.#options.recovered === null)
       return this.#end(130, "STOPPED", `${reason} before the first step: there is nothing to save`);
     return [event({ type: "stopping", reason }), ...this.#planned("stop")];
+  }
+
+  /** A machine or a job that ends asks all its workers to leave: the run is stopped while they still hold it. */
+  #stopWhenAllLeave(reason: string, now: Millis): CoordinatorEffect[] {
+    const { candidates, record } = this.#world;
+    const isAlone = record !== null && candidates.every(({ isLeaving }) => isLeaving);
+    return isAlone && this.#stopReason === null && !this.#ended()
+      ? this.#stop(`all workers leave: ${reason}`, now)
+      : [];
   }
 
   /** Asked to stop a second time, it waits neither for the disk nor for the step under way: it may be that nobody works it. */

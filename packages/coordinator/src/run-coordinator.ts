@@ -68,7 +68,7 @@ export interface RunCoordinatorOptions {
   readonly keptThrough: () => number;
   /** Aborted to stop the run after the step under way, with a checkpoint; `hurry`: without waiting for a disk that refuses it. */
   readonly stop: AbortSignal;
-  readonly hurry?: AbortSignal;
+  readonly hurry: AbortSignal;
 }
 
 export interface CoordinatorEnd {
@@ -179,7 +179,7 @@ class CoordinatorShell {
       this.#resolve = resolve;
     });
     this.#timers = [setInterval(() => this.#beat(), heartbeatMs), setInterval(() => this.#tick(), tickMs)];
-    for (const signal of [options.stop, ...(options.hurry ? [options.hurry] : [])]) {
+    for (const signal of [options.stop, options.hurry]) {
       const stop = () => this.#input({ type: "stop", reason: String(signal.reason ?? "stopped") });
       if (signal.aborted) setImmediate(stop);
       else signal.addEventListener("abort", stop, { once: true });

@@ -62,6 +62,7 @@ t.test("a port that is taken ends the coordinator with an error, and leaves noth
     },
     onEvent: () => {},
     stop: new AbortController().signal,
+    hurry: new AbortController().signal,
   });
   await t.rejects(second, { code: "PORT_TAKEN" });
 });

@@ -262,7 +262,7 @@ t.test("a run that is resumed at its end is over when all say so: its last state
   t.match(endIn(say(1, done(10))), { exitCode: 0, code: "FINISHED" });
 });
 
-t.test("the last state is tried until it is on disk; a second stop ends the run without it", async (t) => {
+t.test("the last state is tried until it is on disk; a stop ends the run without it", async (t) => {
   const driven = stepping();
   commit(driven, 10);
   upload(driven, 10);
@@ -270,7 +270,6 @@ t.test("the last state is tried until it is on disk; a second stop ends the run 
   const failure = { code: "ENOSPC", message: "the disk is full", isRetryable: true };
   t.match(eventsIn(driven.input({ type: "saveFailed", step: 10, failure })), [{ type: "note", line: /disk is full/ }]);
   t.match(driven.input({ type: "tick" }, 60_000), [{ type: "writeCheckpoint", step: 10 }]);
-  t.same(endIn(driven.input({ type: "stop", reason: "Ctrl-C" })), undefined);
   t.match(endIn(driven.input({ type: "stop", reason: "Ctrl-C" })), {
     exitCode: 1,
     code: "CHECKPOINT_FAILED",
@@ -320,6 +319,15 @@ t.test("a stop that comes when the last step is done changes nothing", async (t)
   driven.input({ type: "stop", reason: "Ctrl-C" });
   driven.say(1, done(10));
   t.match(endIn(driven.input(saved(10))), { exitCode: 0, code: "FINISHED" });
+});
+
+t.test("a run whose workers are all asked to leave is stopped while they hold it", async (t) => {
+  const driven = stepping();
+  const leaving = { type: "WorkerLeaving", reason: "stopped by SIGTERM" } as const;
+  t.match(eventsIn(driven.say(0, leaving)), [{ type: "leaving" }, { type: "regrouping" }]);
+  const effects = driven.say(1, leaving);
+  t.match(eventsIn(effects).at(-1), { type: "stopping", reason: "all workers leave: stopped by SIGTERM" });
+  for (const index of [0, 1]) t.match(toldTo(index, effects).at(-1), { type: "CoordinatorPlan", change: "stop" });
 });
 
 t.test("a second stop waits for nothing, and says what is lost", async (t) => {

@@ -14,6 +14,8 @@ export interface Shutdown {
   readonly stop: AbortSignal;
   /** By the supervisor: of a worker's run, that it is over. */
   readonly toldToStop: AbortSignal;
+  /** A second signal, where the caller takes it: to end at once, but not without a word to others. A third one exits. */
+  readonly hurry: AbortSignal;
   /** The supervisor is gone, if there was one. */
   readonly orphaned: AbortSignal;
   /** Whether a supervisor started this process. */
@@ -28,9 +30,10 @@ export interface Shutdown {
  * second one exits at once with 143. Ctrl-C reaches the whole group and is the supervisor's to judge. Without one: by SIGINT or SIGTERM; a second signal exits
  * at once with 130.
  */
-export function listenForShutdown(): Shutdown {
+export function listenForShutdown({ takesHurry = false } = {}): Shutdown {
   const signalled = new AbortController();
   const told = new AbortController();
+  const hurried = new AbortController();
   const orphaned = new AbortController();
   const isSupervised = process.send !== undefined;
   const onMessage = (message: SupervisorMessage) => {
@@ -41,6 +44,7 @@ export function listenForShutdown(): Shutdown {
   const count = createSignalCount();
   const onSignal = (signal: NodeJS.Signals) => {
     const times = count();
+    if (times === 2 && takesHurry && !isSupervised) return hurried.abort(describeStop(signal));
     if (times > 1) process.exit(isSupervised ? 143 : 130);
     if (times === 1) signalled.abort(describeStop(signal));
   };
@@ -55,6 +59,7 @@ export function listenForShutdown(): Shutdown {
   return {
     stop: AbortSignal.any([signalled.signal, told.signal]),
     toldToStop: told.signal,
+    hurry: hurried.signal,
     orphaned: orphaned.signal,
     isSupervised,
     // A supervisor that is just dying does not hear it.

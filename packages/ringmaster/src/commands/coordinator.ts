@@ -46,7 +46,8 @@ export function addCoordinator(program: Command, exit: (code: number) => void): 
 async function coordinate(config: string | undefined, options: CoordinatorOptions): Promise<number> {
   const { ranks, host, port, balance } = options;
   const what = whatOf(config, options);
-  const shutdown = listenForShutdown();
+  // Workers of a coordinator that went without a word would wait for its return.
+  const shutdown = listenForShutdown({ takesHurry: true });
   try {
     return await leadRun({
       what,

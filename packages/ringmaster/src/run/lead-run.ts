@@ -147,6 +147,7 @@ export async function leadRun(options: LeadOptions): Promise<number> {
             },
       onEvent,
       stop: AbortSignal.any([shutdown.stop, shutdown.orphaned]),
+      hurry: shutdown.hurry,
     });
     await written;
     console.done();
