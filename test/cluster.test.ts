@@ -78,17 +78,17 @@ t.test("a worker whose config file differs is refused with both hashes, and the 
   await endsUndisturbed(t, { ...hands, workers: [...hands.workers, right] }, "differs");
 });
 
-t.test("a worker too many is refused, and the run goes on", async (t) => {
-  const endless = ["--runs", runs, "--name", "full", ...set("epochs", 1_000_000)];
+t.test("a worker more than there are seats waits as a spare, and the run goes on", async (t) => {
+  const endless = ["--runs", runs, "--name", "full", ...set("epochs", 1_000_000), "--seats", "2"];
   const { coordinator, workers, ...door } = await startByHand(t, smallConfig, { ranks: 2, args: endless });
   await coordinator.line(/: preparing/);
-  const refused = await startWorker(t, smallConfig, door).ended;
-  checkCode(t, refused, 1);
-  t.match(refused.stderr, /RUN_FULL/);
+  const spare = startWorker(t, smallConfig, door);
+  await coordinator.line(/^another worker joined/);
   await coordinator.line(/^epoch /);
   coordinator.interrupt();
   checkCode(t, await coordinator.ended, 130);
-  for (const worker of workers) checkCode(t, await worker.ended, 0);
+  for (const worker of [...workers, spare]) checkCode(t, await worker.ended, 0);
+  t.notMatch(spare.stderr(), /seated/, "it had nothing to do");
 });
 
 t.test("hostile peers do not disturb a run", async (t) => {

@@ -6,8 +6,8 @@
  *                   +--------------+
  *
  * A state that arrived is written only once every rank holds its step: of a step that is not committed there may be another history. One is written at a
- * time, the newest that is committed; older ones that wait are let go for it, the failed one too, for whoever resumes wants the newest. Training goes on
- * meanwhile, whatever the disk does. Only the run's last state has no successor: it is tried until it is on disk, or until somebody gives it up.
+ * time, the oldest first. More than 256 MiB do not wait: the oldest are let go. While the disk refuses, the newest that is committed is tried, and older ones
+ * are let go for it, the failed one too, for whoever resumes wants the newest. Training goes on meanwhile, whatever the disk does. Only the run's last state has no successor: it is tried until it is on disk, or until somebody gives it up.
  */
 import type { Millis } from "@ringmaster/protocol";
 
@@ -26,7 +26,7 @@ export interface SaveFailure {
 
 export type CheckpointInput =
   /** The state of this step is here, whole; where there was one of the same step, this one takes its place. */
-  | { readonly type: "arrived"; readonly step: number; readonly stateId: string }
+  | { readonly type: "arrived"; readonly step: number; readonly stateId: string; readonly bytes: number }
   /** Every rank holds this step. */
   | { readonly type: "committed"; readonly step: number }
   /** The world went back to this step: states of later ones are no part of its history. */
@@ -69,7 +69,12 @@ export interface CheckpointWatchOptions {
 interface Arrived {
   readonly step: number;
   readonly stateId: string;
+  readonly bytes: number;
 }
+
+/** Of the states that wait; two do, whatever their size. */
+const mostWaitingBytes = 256 * 2 ** 20;
+const leastWaiting = 2;
 
 export class CheckpointWatch {
   readonly #everyMs: Millis | null;
@@ -128,14 +133,16 @@ export class CheckpointWatch {
     }
   }
 
-  #arrived({ step, stateId }: Arrived): CheckpointEffect[] {
+  #arrived({ step, stateId, bytes }: Arrived): CheckpointEffect[] {
     const isKnown = (other: Arrived | undefined) => other?.step === step && other.stateId === stateId;
     // The same state from another rank, or again after a reconnect: the one that is here will do.
     if (isKnown(this.#writing) || this.#waiting.some(isKnown)) return [];
     if (this.#savedStep !== null && step <= this.#savedStep) return [{ type: "forget", step }];
-    this.#waiting = [...this.#waiting.filter((each) => each.step !== step), { step, stateId }];
+    this.#waiting = [...this.#waiting.filter((each) => each.step !== step), { step, stateId, bytes }];
     this.#waiting.sort((a, b) => a.step - b.step);
-    return [];
+    const most = Math.max(leastWaiting, Math.floor(mostWaitingBytes / Math.max(1, bytes)));
+    const tooMany = this.#waiting.slice(0, Math.max(0, this.#waiting.length - most));
+    return this.#letGo((each) => tooMany.includes(each));
   }
 
   #rewound(step: number): CheckpointEffect[] {
@@ -153,9 +160,11 @@ export class CheckpointWatch {
 
   #writeNext(now: Millis): CheckpointEffect[] {
     if (this.#writing) return [];
-    const next = this.#waiting.findLast(({ step }) => step <= this.#committed);
+    const isCommitted = ({ step }: Arrived) => step <= this.#committed;
+    const isRefused = this.#failedTries > 0;
+    const next = isRefused ? this.#waiting.findLast(isCommitted) : this.#waiting.find(isCommitted);
     if (!next) return [];
-    const older = this.#letGo(({ step }) => step < next.step);
+    const older = isRefused ? this.#letGo(({ step }) => step < next.step) : [];
     if (next.step === this.#failed?.step && now < this.#failed.againMs) return older;
     this.#waiting = this.#waiting.filter((each) => each !== next);
     this.#writing = next;

@@ -76,6 +76,8 @@ export class CoordinatorCore {
   #source: Pick<ResumePoint, "step" | "stateId" | "progress" | "totalBytes"> | null;
   /** See `RunProgress`. */
   readonly #leftOut: number[];
+  /** The same for all states of a run. */
+  #stateBytes = 0;
   #joined = 0;
   #hasBegun = false;
   #saidNumerics = false;
@@ -271,7 +273,8 @@ export class CoordinatorCore {
     const isReturning = hello.standing.phase !== "unprepared";
     if (isNew && !isReturning) {
       this.#joined++;
-      const ranks = this.#hasBegun ? null : this.#options.ranks;
+      const isFirst = !this.#hasBegun && this.#options.recovered === null && this.#joined <= this.#options.ranks;
+      const ranks = isFirst ? this.#options.ranks : null;
       effects.push(event({ type: "joined", hello, joined: this.#joined, ranks }));
     }
     if (isReturning && this.#isMember(worker)) this.#firstBackMs ??= now;
@@ -616,6 +619,7 @@ export class CoordinatorCore {
     const isRight = (agreed ?? stateHash) === stateHash && isKnownState && !this.#world.isRestoring;
     const isWanted = isMember && isNewer && isRight;
     if (isWanted) this.#announced.announce(step, stateId, stateHash);
+    this.#stateBytes = totalBytes;
     const { layoutHash, tensors } = ready;
     const facts = { step, stateId, progress, layoutHash, stateHash, tensors, config: this.#config, pauseMs };
     const answer =
@@ -630,7 +634,9 @@ export class CoordinatorCore {
 
   #judged(verdict: "write" | "forget" | "wait", step: number, stateId: string, now: Millis): CoordinatorEffect[] {
     if (verdict === "wait") return [];
-    return verdict === "write" ? this.#watched({ type: "arrived", step, stateId }, now) : [forgotten(step)];
+    return verdict === "write"
+      ? this.#watched({ type: "arrived", step, stateId, bytes: this.#stateBytes }, now)
+      : [forgotten(step)];
   }
 
   #saved(checkpoint: SavedCheckpointFacts, now: Millis): CoordinatorEffect[] {

@@ -1,5 +1,13 @@
+export { CoordinatorCore } from "./coordinator-core.ts";
 export { CoordinatorError } from "./coordinator-error.ts";
-export type { RunEvent } from "./coordinator-io.ts";
+export type {
+  CheckpointFacts,
+  Connection,
+  CoordinatorEffect,
+  CoordinatorInput,
+  CoordinatorOptions,
+  RunEvent,
+} from "./coordinator-io.ts";
 export {
   type LoadSource,
   type MembershipEffect,

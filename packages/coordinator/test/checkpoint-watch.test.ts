@@ -14,7 +14,9 @@ const wrong: SaveFailure = { code: "RECORD_INVALID", message: "expected seats", 
 const second = 1_000;
 const minute = 60_000;
 
-const arrived = (step: number, stateId = `id-${step}`): CheckpointInput => ({ type: "arrived", step, stateId });
+/** Two of them may wait. */
+const bytes = 2 ** 27;
+const arrived = (step: number, stateId = `id-${step}`): CheckpointInput => ({ type: "arrived", step, stateId, bytes });
 const committed = (step: number): CheckpointInput => ({ type: "committed", step });
 const saved = (step: number): CheckpointInput => ({ type: "saved", step });
 const failed = (step: number, failure = full): CheckpointInput => ({ type: "saveFailed", step, failure });
@@ -63,13 +65,25 @@ const cases: [behaviour: string, turns: Turn[], options?: Partial<CheckpointWatc
     ],
   ],
   [
-    "a newer one takes the place of one that waits",
+    "those that wait are written in order",
     [
       [0, committed(9), []],
       [0, arrived(3), ["write 3"]],
       [0, arrived(5), []],
       [0, arrived(9), []],
-      [1, saved(3), ["saved 3", "forget 5", "write 9"]],
+      [1, saved(3), ["saved 3", "write 5"]],
+      [2, saved(5), ["saved 5", "write 9"]],
+    ],
+  ],
+  [
+    "of more than may wait the oldest go",
+    [
+      [0, committed(9), []],
+      [0, arrived(3), ["write 3"]],
+      [0, arrived(5), []],
+      [0, arrived(7), []],
+      [0, arrived(9), ["forget 5"]],
+      [1, saved(3), ["saved 3", "write 7"]],
     ],
   ],
   [

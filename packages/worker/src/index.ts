@@ -1,5 +1,7 @@
 export { type EvaluateOptions, evaluateState } from "./evaluate-state.ts";
 export { runWorker, type WorkerEnd, type WorkerLog, type WorkerOptions } from "./run-worker.ts";
+export { SeatSlots } from "./seat-slots.ts";
+export { type Snapshot, SnapshotQueue } from "./snapshot-queue.ts";
 export {
   newStanding,
   nextStanding,

@@ -4,8 +4,8 @@
  *     due -> under way -> handed over -> (saved: gone)
  *      ^---------+-------------+  interrupted: the coordinator may have lost what it had
  *
- * A disk or a coordinator that is slow must not fill the memory, and training does not wait for it: at most two are kept, and for a third the oldest that is
- * not under way is let go. Their buffers are used again, so that a checkpoint of the usual size allocates nothing. A buffer is free only when nobody reads it
+ * A disk or a coordinator that is slow must not fill the memory, and training does not wait for it: beyond 64 MiB two are kept, and for a third the oldest that
+ * is not under way is let go. Their buffers are used again, so that a checkpoint of the usual size allocates nothing. A buffer is free only when nobody reads it
  * any more: one that is let go while it is under way is free once its upload has ended.
  */
 import type { RunProgress } from "@ringmaster/protocol";
@@ -22,7 +22,7 @@ export interface Snapshot {
   readonly pauseMs: number;
 }
 
-const maxKept = 2;
+const leastKept = 2;
 
 export class SnapshotQueue {
   /** Ascending by step. */
@@ -30,6 +30,12 @@ export class SnapshotQueue {
   readonly #handedOver = new Set<Snapshot>();
   #underWay: Snapshot | undefined;
   #free: Uint8Array | undefined;
+  readonly #mostBytes: number;
+
+  /** @param mostBytes of all that is kept; two are, whatever their size */
+  constructor(mostBytes = 64 * 2 ** 20) {
+    this.#mostBytes = mostBytes;
+  }
 
   /** Steps of what is kept, ascending. */
   get pending(): readonly number[] {
@@ -52,9 +58,10 @@ export class SnapshotQueue {
     }
     this.#drop(({ step }) => step === snapshot.step);
     this.#kept = [...this.#kept, snapshot].sort((a, b) => a.step - b.step);
-    if (this.#kept.length <= maxKept) return;
-    const oldest = this.#kept.find((each) => each !== this.#underWay);
-    this.#drop((each) => each === oldest);
+    while (this.#kept.length > leastKept && this.#kept.length * snapshot.bytes.length > this.#mostBytes) {
+      const oldest = this.#kept.find((each) => each !== this.#underWay);
+      this.#drop((each) => each === oldest);
+    }
   }
 
   /** The one to upload now, which is under way from here on; undefined while another is, or when none is due. Oldest first. */

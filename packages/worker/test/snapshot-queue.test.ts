@@ -26,6 +26,12 @@ function play(queue: SnapshotQueue, acts: readonly Act[]): void {
   }
 }
 
+t.test("as many as fit are kept", async (t) => {
+  const queue = new SnapshotQueue(4 * size);
+  for (const step of [1, 2, 3, 4, 5]) queue.add(taken(queue, step));
+  t.same(queue.pending, [2, 3, 4, 5]);
+});
+
 const cases: [behaviour: string, acts: Act[], pending: number[]][] = [
   ["nothing is due in an empty queue", [["next", undefined]], []],
   [
@@ -126,7 +132,7 @@ const cases: [behaviour: string, acts: Act[], pending: number[]][] = [
 ];
 for (const [behaviour, acts, pending] of cases)
   t.test(behaviour, async (t) => {
-    const queue = new SnapshotQueue();
+    const queue = new SnapshotQueue(2 * size);
     play(queue, acts);
     t.same(queue.pending, pending);
   });
@@ -134,7 +140,7 @@ for (const [behaviour, acts, pending] of cases)
 t.test(
   "a boundary worked twice keeps the one snapshot, under way as it is; another history's takes its place",
   async (t) => {
-    const queue = new SnapshotQueue();
+    const queue = new SnapshotQueue(2 * size);
     const first = taken(queue, 5);
     queue.add(first);
     t.equal(queue.next(), first);
@@ -150,7 +156,7 @@ t.test(
 );
 
 t.test("a buffer is used again once its checkpoint is on disk, and one of another size never", async (t) => {
-  const queue = new SnapshotQueue();
+  const queue = new SnapshotQueue(2 * size);
   const first = taken(queue, 1);
   queue.add(first);
   queue.next();
@@ -175,7 +181,7 @@ t.test(
     );
     fc.assert(
       fc.property(fc.array(act, { maxLength: 60 }), (acts) => {
-        const queue = new SnapshotQueue();
+        const queue = new SnapshotQueue(2 * size);
         const bytesOf = new Map<number, Uint8Array>();
         let step = 0;
         let reading: Snapshot | undefined;
