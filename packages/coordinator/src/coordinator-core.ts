@@ -703,7 +703,14 @@ export class CoordinatorCore {
     if (this.#watch?.isRetryingLast) return this.#hurry(reason, now);
     if (!this.#hasBegun && this.#options.recovered === null)
       return this.#end(130, "STOPPED", `${reason} before the first step: there is nothing to save`);
-    return [event({ type: "stopping", reason }), ...this.#planned("stop")];
+    const stopping = event({ type: "stopping", reason });
+    return [stopping, ...(this.#isDeserted ? this.#hurry(reason, now) : this.#planned("stop"))];
+  }
+
+  /** All workers are judged lost: a stop has nobody to wait for. */
+  get #isDeserted(): boolean {
+    const { record, isAsking } = this.#world;
+    return record !== null && !isAsking && this.#workers.all().length === 0;
   }
 
   /** A machine or a job that ends asks all its workers to leave: the run is stopped while they still hold it. */
@@ -761,7 +768,10 @@ export class CoordinatorCore {
     this.#workers.forget(worker);
     this.#speeds.forget(id);
     if (suspect !== null) return [...effects, ...this.#poisoned(suspect)];
-    return [...effects, ...this.#membership(lost(id, `${peer}: ${because}`, isCertain), now)];
+    effects.push(...this.#membership(lost(id, `${peer}: ${because}`, isCertain), now));
+    if (this.#stopReason !== null && this.#isDeserted && !this.#ended())
+      effects.push(...this.#hurry(this.#stopReason, now));
+    return effects;
   }
 
   #poisoned({ step, seat }: { readonly step: number; readonly seat: number }): CoordinatorEffect[] {

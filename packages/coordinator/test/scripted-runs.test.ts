@@ -341,11 +341,17 @@ t.test("a second stop waits for nothing, and says what is lost", async (t) => {
   });
 });
 
-t.test("a stop while nobody is left to train waits for a worker; a second one ends the run", async (t) => {
+t.test("a stop while nobody is left to train ends the run", async (t) => {
   const driven = stepping({ resume: resumeAt(7) });
   for (const index of [0, 1]) driven.close(index, { isDead: true });
-  t.same(endIn(driven.input({ type: "stop", reason: "Ctrl-C" })), undefined);
   t.match(endIn(driven.input({ type: "stop", reason: "Ctrl-C" })), { exitCode: 130, code: "STOPPED" });
+});
+
+t.test("a stop that everybody dies under ends the run", async (t) => {
+  const driven = stepping({ resume: resumeAt(7) });
+  t.same(endIn(driven.input({ type: "stop", reason: "Ctrl-C" })), undefined);
+  t.same(endIn(driven.close(0, { isDead: true })), undefined);
+  t.match(endIn(driven.close(1, { isDead: true })), { exitCode: 130, code: "STOPPED" });
 });
 
 t.test("whoever joins while a stop is planned is told of it: it needs all seats", async (t) => {
