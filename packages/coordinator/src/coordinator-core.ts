@@ -87,6 +87,8 @@ export class CoordinatorCore {
   #kept = 0;
   #stopReason: string | null = null;
   #firstBackMs: Millis | undefined;
+  /** Of the newest record: the seats of each member. */
+  #counted: { readonly record: MembershipRecord; readonly seats: ReadonlyMap<string, number> } | undefined;
   /** Since when it is for earlier members to answer. */
   #waitingMs: Millis | undefined;
   /** Where the newest generation that proceeded began. */
@@ -109,6 +111,9 @@ export class CoordinatorCore {
     this.#world = newWorld({ record: recovered?.record ?? null, usedGeneration, source });
     // A run that goes on has its config; `configFor` says it whatever the threads are.
     if (recovered) this.#settle(options.configFor(1));
+    // What was recorded as a checkpoint cannot be read: ranks work their boundary again, and with it make it anew.
+    if (recovered?.record && recovered.recordedStep > (resume?.step ?? 0))
+      this.#world = { ...this.#world, cause: `the checkpoint of step ${recovered.recordedStep} cannot be read` };
     if (recovered?.record?.kind === "proceeding") {
       this.#ledger.proceed(recovered.record.step);
       this.#proceeded = recovered.record;
@@ -152,7 +157,7 @@ export class CoordinatorCore {
       case "stop":
         return this.#stop(input.reason, now);
       case "replaced":
-        return this.#end(1, "REPLACED", input.message);
+        return this.#replaced(input.message);
       case "failed":
         return this.#end(1, input.code, input.message);
       case "tick":
@@ -214,13 +219,14 @@ export class CoordinatorCore {
     now: Millis,
   ): CoordinatorEffect[] {
     const { record } = this.#world;
-    const isMember = record?.members.includes(worker.id) === true;
+    const seats = this.#seatsOf(worker.id);
+    const isMember = seats !== undefined;
     if (this.#isVoid(message)) return [];
-    const isPresent = isMember && record.kind === "proceeding" && message.generation === record.generation;
+    const isPresent = isMember && record?.kind === "proceeding" && message.generation === record.generation;
     switch (message.type) {
       case "WorkerHeld":
-        if (!isMember || message.generation > record.generation) return [];
-        if (isPresent) this.#speeds.add(worker.id, seatsOf(record, worker.id).length, message.timing.computeMs);
+        if (!isMember || !record || message.generation > record.generation) return [];
+        if (isPresent) this.#speeds.add(worker.id, seats, message.timing.computeMs);
         if (message.step > this.#ledger.committed) this.#stateIds.set(message.step, message.stateId);
         return this.#committed(this.#ledger.held(worker.id, message, record.members.length), now);
       case "WorkerEvaluated":
@@ -898,6 +904,17 @@ export class CoordinatorCore {
     return [...toAll, { type: "end", exitCode, code, message }];
   }
 
+  /** The workers are another coordinator's now: they look for it. */
+  #replaced(message: string): CoordinatorEffect[] {
+    this.#phase = "ended";
+    const left = this.#workers
+      .connected()
+      .flatMap(({ connection }): CoordinatorEffect[] =>
+        connection === undefined ? [] : [{ type: "close", connection, reason: "REPLACED" }],
+      );
+    return [...left, { type: "end", exitCode: 1, code: "REPLACED", message }];
+  }
+
   // Words.
 
   #toWorker(id: string, message: CoordinatorMessage): CoordinatorEffect[] {
@@ -907,6 +924,21 @@ export class CoordinatorCore {
 
   #toMembers(message: CoordinatorMessage): CoordinatorEffect[] {
     return (this.#world.record?.members ?? []).flatMap((id) => this.#toWorker(id, message));
+  }
+
+  /** How many seats a member of the newest record has; undefined: it is none. Asked by every rank at every step. */
+  #seatsOf(id: string): number | undefined {
+    const { record } = this.#world;
+    if (record === null) return undefined;
+    if (this.#counted?.record !== record) {
+      const seats = new Map(record.members.map((member) => [member, 0]));
+      for (const rank of record.kind === "proceeding" ? record.seating : []) {
+        const member = record.members[rank] ?? "";
+        seats.set(member, (seats.get(member) ?? 0) + 1);
+      }
+      this.#counted = { record, seats };
+    }
+    return this.#counted.seats.get(id);
   }
 
   #describe(worker: KnownWorker): string {

@@ -150,6 +150,8 @@ export interface CoordinatorOptions {
   readonly recovered: {
     readonly record: MembershipRecord | null;
     readonly committed: number;
+    /** Of the newest checkpoint that it recorded; 0: none. */
+    readonly recordedStep: number;
     readonly evaluated: readonly { readonly step: number; readonly split: string }[];
   } | null;
   /** How seats are shared out. Default "threads". */

@@ -270,10 +270,8 @@ function answered(world: World): World {
 }
 
 function membersIn({ record, candidates }: World) {
-  return (record?.members ?? []).map((worker) => ({
-    worker,
-    candidate: candidates.find((each) => each.worker === worker),
-  }));
+  const known = new Map(candidates.map((each) => [each.worker, each]));
+  return (record?.members ?? []).map((worker) => ({ worker, candidate: known.get(worker) }));
 }
 
 /** Why the next generation is to be opened now, or null. */
@@ -302,9 +300,10 @@ function open(world: World, rules: MembershipRules, because: string): Outcome | 
 
 /** Prepared workers that may be taken in, in the order in which they came. */
 function sparesOf({ record, candidates }: World): Candidate[] {
+  const members = new Set(record?.members);
   return candidates.filter(
     ({ worker, standing, isConnected, isLeaving }) =>
-      standing.phase === "spare" && isConnected && !isLeaving && !record?.members.includes(worker),
+      standing.phase === "spare" && isConnected && !isLeaving && !members.has(worker),
   );
 }
 
@@ -335,7 +334,7 @@ function tellRecord(world: World): Outcome {
 
 /** In an open generation: who copies what; and once all hold the same, on with it. */
 function agree(world: World, record: Extract<MembershipRecord, { kind: "opened" }>, rules: MembershipRules): Outcome {
-  const members = record.members.flatMap((worker) => world.candidates.find((each) => each.worker === worker) ?? []);
+  const members = membersIn(world).flatMap(({ candidate }) => candidate ?? []);
   const hasAnswered = ({ standing, isConnected }: Candidate) =>
     isConnected && standing.phase === "regrouping" && standing.generation === record.generation;
   if (members.length < record.members.length || !members.every(hasAnswered)) return { world, effects: [] };

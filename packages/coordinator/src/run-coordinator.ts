@@ -66,6 +66,8 @@ export interface RunCoordinatorOptions {
   readonly onEvent: (event: RunEvent) => void;
   /** Up to which step what `onEvent` was told is on disk. */
   readonly keptThrough: () => number;
+  /** Puts it there now: whoever goes on from a checkpoint finds the metrics before it. Never rejects. */
+  readonly keepNow: () => Promise<unknown>;
   /** Aborted to stop the run after the step under way, with a checkpoint; `hurry`: without waiting for a disk that refuses it. */
   readonly stop: AbortSignal;
   readonly hurry: AbortSignal;
@@ -170,7 +172,7 @@ class CoordinatorShell {
       ...(samplesOf && { samplesOf }),
       usedGeneration: found.usedGeneration,
       usedPlans: found.plans,
-      recovered: recover && { record: found.record, ...recover },
+      recovered: recover && { ...recover, record: found.record, recordedStep: found.checkpoint?.step ?? 0 },
       resume: resume && resumePoint(resume, found.checkpoint),
       now: performance.now(),
     });
@@ -212,6 +214,8 @@ class CoordinatorShell {
   }
 
   #tick(): void {
+    if (this.#journal.isReplaced())
+      return this.#input({ type: "replaced", message: "another coordinator has taken this run over" });
     const kept = Math.max(0, this.#options.keptThrough());
     if (kept !== this.#kept) {
       this.#kept = kept;
@@ -311,6 +315,7 @@ class CoordinatorShell {
         progress: { ...progress },
         optimizer: { kind: config.optimizer.kind },
       };
+      await this.#options.keepNow();
       const { folder } = await store.save({ step, model, optimizer, record });
       await this.#journal.write({ checkpoint: { step, stateId, stateHash } });
       this.#states.forget(step);

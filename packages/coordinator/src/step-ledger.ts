@@ -37,7 +37,8 @@ export class StepLedger {
     if (message.step <= this.#committed) return [];
     const holders = this.#open.get(message.step) ?? new Map<string, WorkerHeld>();
     // A step that is tried again is another: what was said of the former attempt is void.
-    if ([...holders.values()].some(({ stateId }) => stateId !== message.stateId)) holders.clear();
+    const [other] = holders.values();
+    if (other && other.stateId !== message.stateId) holders.clear();
     this.#open.set(message.step, holders.set(worker, message));
     return this.#commit(ranks);
   }

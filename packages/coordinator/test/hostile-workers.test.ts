@@ -53,6 +53,7 @@ t.test("a port that is taken ends the coordinator with an error, and leaves noth
     resume: null,
     recover: null,
     keptThrough: () => 0,
+    keepNow: async () => {},
     workers: {
       kind: "listen",
       host: "127.0.0.1",

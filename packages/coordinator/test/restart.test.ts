@@ -33,7 +33,12 @@ t.test("where nothing has happened nobody is stopped, and what is said again is 
 });
 
 t.test("evaluations that are on disk are not shown again", async (t) => {
-  const recovered = { record: proceedingOf([0, 1]), committed: 5, evaluated: [{ step: 5, split: "validation" }] };
+  const recovered = {
+    record: proceedingOf([0, 1]),
+    committed: 5,
+    recordedStep: 0,
+    evaluated: [{ step: 5, split: "validation" }],
+  };
   const driven = gathering({ epoch: 2, usedGeneration: 1, recovered });
   greet(driven, 0, "stepping", at(8));
   t.same(driven.say(0, evaluated(5)), []);

@@ -8,6 +8,7 @@ import { addEvaluate } from "./commands/evaluate.ts";
 import { addPredict } from "./commands/predict.ts";
 import { addResume } from "./commands/resume.ts";
 import { addSetup } from "./commands/setup.ts";
+import { addSimulate } from "./commands/simulate.ts";
 import { addTrain } from "./commands/train.ts";
 import { addWorker } from "./commands/worker.ts";
 import { exitCodeOf, exitCodes, explainError } from "./exit-codes.ts";
@@ -32,6 +33,7 @@ for (const add of [
   addWorker,
   addDoctor,
   addSetup,
+  addSimulate,
   addBench,
 ])
   add(program, exit);

@@ -30,6 +30,8 @@ export interface MetricsFile {
   append(record: MetricsRecord): void;
   /** Writes the queue and makes it durable now, say before a checkpoint is recorded. False if that failed; never rejects. */
   flush(): Promise<boolean>;
+  /** Forgets what is queued: another process writes the file from now on. */
+  discard(): void;
   /** Flushes and closes; never rejects. What is appended afterwards is lost, and `onError` is told. */
   close(): Promise<{ readonly written: number; readonly lost: number }>;
 }
@@ -96,6 +98,10 @@ class AppendedFile implements MetricsFile {
     if (this.#closing) return this.#closing.then(({ lost }) => lost === 0);
     this.#turn = this.#turn.then(() => this.#drain());
     return this.#turn;
+  }
+
+  discard(): void {
+    this.#queue.length = 0;
   }
 
   close(): ReturnType<MetricsFile["close"]> {

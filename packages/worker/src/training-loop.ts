@@ -83,8 +83,9 @@ export class TrainingLoop {
     return this.#progress.step < this.#length.totalSteps;
   }
 
+  /** What is on disk, as the coordinator has it: one that finds a checkpoint damaged has less than the one before it. */
   saved(step: number): void {
-    this.#savedStep = Math.max(this.#savedStep, step);
+    this.#savedStep = step;
   }
 
   /** Another state lies in memory. */

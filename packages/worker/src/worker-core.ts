@@ -158,6 +158,8 @@ export class WorkerCore {
   #hear(message: CoordinatorMessage): WorkerEffect[] {
     switch (message.type) {
       case "CoordinatorWelcome": {
+        // What a coordinator before this one had on disk it may not have: it says so itself.
+        if (message.epoch > this.#standing.epoch) this.#loop?.saved(-1);
         const { verdict, reason } = this.#stand({ type: "welcome", epoch: message.epoch });
         if (verdict !== "hangUp") return [];
         this.#isConnected = false;

@@ -58,6 +58,8 @@ export interface Journal {
    * @throws JournalError `FENCED`, `JOURNAL_UNWRITABLE`
    */
   write(change: Partial<JournalContents>): Promise<void>;
+  /** Whether a newer coordinator has taken the run over, as far as it shows without a write. Cheap. */
+  isReplaced(): boolean;
   /** With `remove`, deletes the folder, unless a newer coordinator has it: the run has ended and nobody recovers it. @throws JournalError `JOURNAL_UNWRITABLE` */
   close(options: { readonly remove: boolean }): Promise<void>;
 }
@@ -171,6 +173,7 @@ async function takeOver(folder: string, kind: "fresh" | "recover", leastNumber: 
         throw unwritable("write the coordinator's journal in", folder, error);
       }
     },
+    isReplaced: () => lease.isTaken(),
     async close({ remove }) {
       try {
         const isRemoved = remove && lease.transact(() => database.transactionSync(isOwn));

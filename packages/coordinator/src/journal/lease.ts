@@ -31,6 +31,8 @@ type LeaseContents = z.infer<typeof leaseSchema>;
 export interface Lease {
   /** Runs a transaction, marked as under way. */
   transact<Result>(work: () => Result): Result;
+  /** Whether a newer owner has been seen in the file. */
+  isTaken(): boolean;
   /** Stops counting, and says that the owner ended in order. */
   release(): void;
 }
@@ -88,6 +90,7 @@ export function holdLease(path: string, epoch: number): Lease {
         write({ isWriting: false });
       }
     },
+    isTaken: () => file !== null && isTaken(file, epoch),
     release() {
       clearInterval(timer);
       if (file === null) return;

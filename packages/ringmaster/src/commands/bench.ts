@@ -3,6 +3,7 @@ import { cpuFeatures } from "@ringmaster/backend";
 import { type Command, Option } from "commander";
 import type { BenchLine } from "../bench/bench-line.ts";
 import { benchOptimizer } from "../bench/bench-optimizer.ts";
+import { benchSimulate } from "../bench/bench-simulate.ts";
 import { benchStep } from "../bench/bench-step.ts";
 import { benchTrain } from "../bench/bench-train.ts";
 import type { Bench } from "../bench/compare.ts";
@@ -53,6 +54,7 @@ export function addBench(program: Command, exit: (code: number) => void): void {
     "one pass of the optimizer over 2.1 million parameters on one core; a step is a pass",
     benchOptimizer,
   );
+  add("simulate", "simulated seconds a second, of a cluster of 1,000 ranks whose steps take a second", benchSimulate);
 }
 
 function describeCpu(): string {

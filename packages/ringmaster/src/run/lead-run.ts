@@ -129,6 +129,7 @@ export async function leadRun(options: LeadOptions): Promise<number> {
         return [...sampler.batch(step).subarray(first, end)];
       },
       keptThrough: () => metrics.keptThrough,
+      keepNow: () => metrics.flush(),
       workers:
         workers.kind === "inProcess"
           ? { kind: "memory", link: coordinatorLink, onListening: listens }
@@ -149,6 +150,7 @@ export async function leadRun(options: LeadOptions): Promise<number> {
       stop: AbortSignal.any([shutdown.stop, shutdown.orphaned]),
       hurry: shutdown.hurry,
     });
+    if (end.code === "REPLACED") metrics.discard();
     await written;
     console.done();
     log.info({ code: end.code, exitCode: end.exitCode }, end.message);

@@ -54,6 +54,17 @@ export class MetricsSink {
     });
   }
 
+  /** Never rejects; a disk that refuses is told to `onError`. */
+  async flush(): Promise<void> {
+    await this.#cutting;
+    await this.#file.flush();
+  }
+
+  /** What is not on disk yet is not this process's to write any more. */
+  discard(): void {
+    this.#file.discard();
+  }
+
   async close(): Promise<void> {
     await this.#cutting;
     await this.#file.close();

@@ -1,0 +1,13 @@
+/** What a simulated rank knows of its ring, however that is simulated. */
+import type { Millis } from "@ringmaster/protocol";
+
+export interface RingPort {
+  open(round: number, buckets: readonly number[]): void;
+  ready(round: number, bucket: number, seat: number): void;
+  /** When a seat will be ready with each bucket of the open round, if nothing happens to this rank. */
+  expected(seat: number, bucketsMs: readonly Millis[]): void;
+  /** Leaves in order. */
+  close(): void;
+  /** Leaves at once. */
+  cut(): void;
+}
