@@ -8,9 +8,8 @@ import type { Millis } from "@ringmaster/protocol";
 import type { Reduced } from "./compute.ts";
 import { addTails, type Content, noTail } from "./content.ts";
 import { type Reduction, type ReductionPlan, reductionTimes } from "./reduction-times.ts";
-import type { RingPort } from "./ring-port.ts";
+import type { RankHandlers, RingPort } from "./ring-port.ts";
 import type { Timer, VirtualTime } from "./virtual-time.ts";
-import type { WorkerNode } from "./worker-node.ts";
 
 export interface ClosedRingOptions {
   readonly time: VirtualTime;
@@ -20,14 +19,6 @@ export interface ClosedRingOptions {
   readonly seating: readonly number[];
   readonly world: number;
   readonly known: KnownTimes;
-}
-
-export interface RankHandlers {
-  readonly node: WorkerNode;
-  /** The ring stands. */
-  readonly opened: (ring: RingPort) => void;
-  readonly held: (round: number, reduced: Reduced) => void;
-  readonly lost: (peer: number | null, message: string) => void;
 }
 
 interface Rank extends RankHandlers {
@@ -108,7 +99,7 @@ export class ClosedRing {
   }
 
   /** The connection between a worker and the next rank is gone. */
-  breakLink(node: WorkerNode): void {
+  breakLink(node: RankHandlers["node"]): void {
     const rank = this.#ranks.findIndex((each) => each?.node === node);
     if (rank < 0 || this.#ranks[rank]?.stopMs !== Number.POSITIVE_INFINITY) return;
     const [, next = 0] = this.#neighbours(rank);

@@ -54,7 +54,7 @@ export interface EventRingOptions {
 
 /** Beside its floats, each message of the ring has so many bytes. */
 export const headerBytes = 32;
-export const orderly = "orderly";
+const orderly = "orderly";
 
 interface Memory {
   readonly values: Float64Array; // [places]

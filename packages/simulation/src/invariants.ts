@@ -2,18 +2,32 @@
 import type { CoordinatorEffect, RunEvent } from "@ringmaster/coordinator";
 import type { Millis } from "@ringmaster/protocol";
 import type { WorkerEffect } from "@ringmaster/worker";
-import type { JournalContents } from "./disk.ts";
+import type { Content } from "./content.ts";
+import type { CoordinatorEnd } from "./coordinator-node.ts";
+import type { Disk, JournalContents } from "./disk.ts";
+import type { WorldSettings } from "./settings.ts";
+import type { VirtualTime } from "./virtual-time.ts";
 import type { WorkerEnd, WorkerNode } from "./worker-node.ts";
-import type { World } from "./world.ts";
 
 /** A worker to which nothing has happened for so long has no reason to be left out. */
 const healthyMs = 15_000;
 /** Exit code of one that was asked to leave. */
 const terminated = 143;
 
+/** The world, as far as it is looked at. */
+interface WatchedWorld {
+  readonly time: Pick<VirtualTime, "nowMs">;
+  readonly settings: WorldSettings;
+  readonly content: Content;
+  readonly disk: Disk;
+  readonly workers: readonly WorkerNode[];
+  readonly end: CoordinatorEnd | null;
+  mayEndWith(code: string): boolean;
+}
+
 export class Invariants {
   readonly violations: string[] = [];
-  readonly #world: World;
+  readonly #world: WatchedWorld;
   /** The most steps that were ever committed, and the id of each one's state. */
   #committed = 0;
   readonly #stateIds = new Map<number, string>();
@@ -21,7 +35,7 @@ export class Invariants {
   readonly #holders = new Map<number, Set<WorkerNode>>();
   readonly #troubledMs = new Map<WorkerNode, Millis>();
 
-  constructor(world: World) {
+  constructor(world: WatchedWorld) {
     this.#world = world;
   }
 

@@ -1,5 +1,7 @@
 /** What a simulated rank knows of its ring, however that is simulated. */
 import type { Millis } from "@ringmaster/protocol";
+import type { Reduced, SimulatedCompute } from "./compute.ts";
+import type { Process } from "./process.ts";
 
 export interface RingPort {
   open(round: number, buckets: readonly number[]): void;
@@ -10,4 +12,12 @@ export interface RingPort {
   close(): void;
   /** Leaves at once. */
   cut(): void;
+}
+
+export interface RankHandlers {
+  readonly node: { readonly process: Process; readonly compute: Pick<SimulatedCompute, "buffer"> };
+  /** The ring stands. */
+  readonly opened: (ring: RingPort) => void;
+  readonly held: (round: number, reduced: Reduced) => void;
+  readonly lost: (peer: number | null, message: string) => void;
 }

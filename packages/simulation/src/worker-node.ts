@@ -2,7 +2,6 @@
 import { type BucketLayout, parityOf } from "@ringmaster/collective";
 import type { PeerState, RunConfig, WorkerHeartbeat } from "@ringmaster/protocol";
 import { WorkerCore, type WorkerEffect, type WorkerInput } from "@ringmaster/worker";
-import type { RankHandlers } from "./closed-ring.ts";
 import { type Reduced, SimulatedCompute } from "./compute.ts";
 import { type Content, hashOf, type Tail } from "./content.ts";
 import { EventRing, type PlaceSum } from "./event-ring.ts";
@@ -11,7 +10,7 @@ import type { Network } from "./network.ts";
 import { PeerLinks } from "./peer-links.ts";
 import type { Process } from "./process.ts";
 import type { Random } from "./random.ts";
-import type { RingPort } from "./ring-port.ts";
+import type { RankHandlers, RingPort } from "./ring-port.ts";
 import { seatCapacity, type WorldSettings } from "./settings.ts";
 import { SnapshotUploads } from "./snapshot-uploads.ts";
 import type { VirtualTime } from "./virtual-time.ts";

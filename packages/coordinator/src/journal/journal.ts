@@ -30,8 +30,8 @@ import {
 import { holdLease, type LeaseWait, waitForLease } from "./lease.ts";
 import { refuseNetworkDisk } from "./local-disk.ts";
 
-export type { CheckpointEntry, JournalContents } from "./journal-contents.ts";
-export { JournalError, type JournalErrorCode } from "./journal-error.ts";
+export type { JournalContents } from "./journal-contents.ts";
+export { JournalError } from "./journal-error.ts";
 
 /** The largest journal, of 1,024 members, has 50 KB. LMDB makes the map larger if it must. */
 const MAP_BYTES = 8 * 2 ** 20;

@@ -11,7 +11,7 @@ interface SimulateWork {
   readonly budget: number;
 }
 
-export const simulateWorks: readonly SimulateWork[] = [{ work: "simulate/1000-ranks", ranks: 1000, budget: 10 }];
+const simulateWorks: readonly SimulateWork[] = [{ work: "simulate/1000-ranks", ranks: 1000, budget: 10 }];
 
 /** A step is one second of a seat's computing, over links on which the ring hides behind it. */
 const cluster = { stepMs: 1000, modelBytes: 10_000_000, latencyMs: 0.01, gbit: 100, faultRate: 0, seed: 1 };

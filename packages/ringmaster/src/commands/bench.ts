@@ -1,6 +1,7 @@
 import { availableParallelism, cpus } from "node:os";
 import { cpuFeatures } from "@ringmaster/backend";
 import { type Command, Option } from "commander";
+import { benchFaults } from "../bench/bench-faults.ts";
 import type { BenchLine } from "../bench/bench-line.ts";
 import { benchOptimizer } from "../bench/bench-optimizer.ts";
 import { benchSimulate } from "../bench/bench-simulate.ts";
@@ -53,6 +54,11 @@ export function addBench(program: Command, exit: (code: number) => void): void {
     "optimizer",
     "one pass of the optimizer over 2.1 million parameters on one core; a step is a pass",
     benchOptimizer,
+  );
+  add(
+    "faults",
+    "how soon deaths are seen and mended, what they cost, and what being ready for them costs; a run is a fault",
+    benchFaults,
   );
   add("simulate", "simulated seconds a second, of a cluster of 1,000 ranks whose steps take a second", benchSimulate);
 }
