@@ -1,7 +1,6 @@
 /** A run as it is started over several machines: a coordinator, and workers that join it, each a command of its own. */
 import { randomBytes } from "node:crypto";
-import type { Test } from "tap";
-import { type Launch, start } from "./ringmaster.ts";
+import { type Launch, type Owner, start } from "./ringmaster.ts";
 
 export interface ByHand {
   readonly coordinator: Launch;
@@ -18,7 +17,7 @@ export interface ByHandOptions {
   readonly workers?: number;
 }
 
-export async function startByHand(t: Test, config: string, options: ByHandOptions): Promise<ByHand> {
+export async function startByHand(t: Owner, config: string, options: ByHandOptions): Promise<ByHand> {
   const { ranks, args, workers = ranks } = options;
   const token = randomBytes(16).toString("hex");
   const coordinator = start(t, ["coordinator", config, "--ranks", String(ranks), "--port", "0", ...args], {
@@ -34,7 +33,7 @@ export async function startByHand(t: Test, config: string, options: ByHandOption
 }
 
 export const startWorker = (
-  t: Test,
+  t: Owner,
   config: string,
   { url, token }: { url: string; token: string },
   ...more: string[]

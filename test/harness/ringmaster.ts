@@ -1,12 +1,16 @@
 /** The command line as a user runs it: the built program, in processes of its own, whose output is kept and none of which outlives its test. */
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import type { Test } from "tap";
 import { type LiveProcess, markVariable, processesMarked, signal } from "./processes.ts";
 import { patienceMs, until, within } from "./waiting.ts";
+import { workspaceFolder } from "./workspace-folder.ts";
 
-const commandLine = fileURLToPath(new URL("../../packages/ringmaster/dist/src/cli.js", import.meta.url));
+const commandLine = join(workspaceFolder, "packages", "ringmaster", "dist", "src", "cli.js");
+
+/** What a process needs of whoever started it: that it is told when all is over. */
+export type Owner = Pick<Test, "teardown">;
 
 export interface Ended {
   /** null: ended by a signal. */
@@ -19,6 +23,8 @@ export interface Ended {
 export interface StartOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
+  /** How long it may live before its end is given up on. Default: as long as anything is waited for. */
+  readonly mostMs?: number;
 }
 
 /** A launch: the process that was started and all that it started. It leads a process group, as in a terminal. */
@@ -42,7 +48,11 @@ export interface Launch {
 }
 
 /** Starts `ringmaster ...args`. At the test's end whatever is left of it is killed. */
-export function start(t: Test, args: readonly string[], { env = {}, cwd }: StartOptions = {}): Launch {
+export function start(
+  t: Owner,
+  args: readonly string[],
+  { env = {}, cwd, mostMs = patienceMs }: StartOptions = {},
+): Launch {
   const mark = randomUUID();
   const child = spawn(process.execPath, [commandLine, ...args], {
     stdio: ["ignore", "pipe", "pipe"],
@@ -64,7 +74,7 @@ export function start(t: Test, args: readonly string[], { env = {}, cwd }: Start
     child.on("close", (code, by) => resolve({ code, signal: by, ...said }));
   });
   const processes = () => processesMarked(mark);
-  const ended = within(patienceMs, "the command's end", closed).catch((error: Error) => {
+  const ended = within(mostMs, "the command's end", closed).catch((error: Error) => {
     throw new Error(`${error.message}: ${told()}`);
   });
   ended.catch(() => {});
@@ -109,11 +119,11 @@ export function start(t: Test, args: readonly string[], { env = {}, cwd }: Start
 }
 
 /** Runs `ringmaster ...args` to its end. */
-export const run = (t: Test, args: readonly string[], options?: StartOptions): Promise<Ended> =>
+export const run = (t: Owner, args: readonly string[], options?: StartOptions): Promise<Ended> =>
   start(t, args, options).ended;
 
 /** Runs it and insists on exit code 0; what it said is shown if it was another. */
-export async function succeed(t: Test, args: readonly string[], options?: StartOptions): Promise<Ended> {
+export async function succeed(t: Owner, args: readonly string[], options?: StartOptions): Promise<Ended> {
   const ended = await run(t, args, options);
   if (ended.code === 0) return ended;
   throw new Error(`ringmaster ${args.join(" ")} ended with ${ended.code ?? ended.signal}:\n${ended.stderr}`);

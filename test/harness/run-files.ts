@@ -2,17 +2,18 @@
 import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import type { Test } from "tap";
+import type { Owner } from "./ringmaster.ts";
+import { workspaceFolder } from "./workspace-folder.ts";
 
-const testFolder = fileURLToPath(new URL("..", import.meta.url));
+const testFolder = join(workspaceFolder, "test");
 
 export const smallConfig = join(testFolder, "configs", "small.config.ts");
+export const chaosConfig = join(testFolder, "configs", "chaos.config.ts");
 export const heavyConfig = join(testFolder, "configs", "heavy.config.ts");
-export const exampleConfig = (name: string): string => join(testFolder, "..", "examples", "mnist", name);
+export const exampleConfig = (name: string): string => join(workspaceFolder, "examples", "mnist", name);
 
 /** A folder for this test's runs and configs, gone with it. It lies in the workspace, so that a config in it finds `ringmaster`. */
-export function workspace(t: Test): string {
+export function workspace(t: Owner): string {
   const runs = join(testFolder, "runs");
   mkdirSync(runs, { recursive: true });
   const folder = mkdtempSync(join(runs, "test-"));

@@ -8,12 +8,12 @@ const betweenLooksMs = 15;
 /** Looks again and again until `look` finds something. */
 export async function until<Found>(
   what: string,
-  look: () => Found | undefined | false,
+  look: () => Found | undefined | false | Promise<Found | undefined | false>,
   timeoutMs = patienceMs,
 ): Promise<Found> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
-    const found = look();
+    const found = await look();
     if (found !== undefined && found !== false) return found;
     if (performance.now() > deadline) throw new Error(`waited ${timeoutMs} ms for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, betweenLooksMs));
