@@ -20,7 +20,7 @@ export interface LivenessLimits {
 export const defaultLimits: LivenessLimits = {
   silenceMs: 3000,
   returnMs: 500,
-  gatherMs: 5000,
+  gatherMs: 2500,
   loneMs: 60_000,
   leastStuckMs: 60_000,
   mostStuckMs: 900_000,

@@ -66,6 +66,8 @@ export interface RunCoordinatorOptions {
   readonly onEvent: (event: RunEvent) => void;
   /** Up to which step what `onEvent` was told is on disk. */
   readonly keptThrough: () => number;
+  /** Called once it leads, with whether another has taken its place since: it writes the run's files no more then. */
+  readonly onLeading: (isReplaced: () => boolean) => void;
   /** Puts it there now: whoever goes on from a checkpoint finds the metrics before it. Never rejects. */
   readonly keepNow: () => Promise<unknown>;
   /** Aborted to stop the run after the step under way, with a checkpoint; `hurry`: without waiting for a disk that refuses it. */
@@ -101,6 +103,12 @@ export async function runCoordinator(options: RunCoordinatorOptions): Promise<Co
     kind: recover ? "recover" : "fresh",
     onWaiting: (line) => onEvent({ type: "note", line }),
   });
+  // To the end: who was replaced stays replaced, though its journal is closed.
+  let wasReplaced = false;
+  options.onLeading(() => {
+    wasReplaced ||= journal.isReplaced();
+    return wasReplaced;
+  });
   const shell = new CoordinatorShell(options, journal);
   let listener: WorkerListener | undefined;
   let end: CoordinatorEnd | undefined;
@@ -122,6 +130,7 @@ export async function runCoordinator(options: RunCoordinatorOptions): Promise<Co
     return end;
   } finally {
     shell.rest();
+    wasReplaced ||= end?.code === "REPLACED";
     await listener?.close();
     // Once a run has ended in order nobody takes its workers back: what goes on from here goes on from a checkpoint.
     await journal.close({ remove: end !== undefined && end.code !== "REPLACED" }).catch((error: Error) => {

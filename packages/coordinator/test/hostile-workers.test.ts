@@ -53,6 +53,7 @@ t.test("a port that is taken ends the coordinator with an error, and leaves noth
     resume: null,
     recover: null,
     keptThrough: () => 0,
+    onLeading: () => {},
     keepNow: async () => {},
     workers: {
       kind: "listen",

@@ -159,12 +159,12 @@ t.test("a member that holds nothing yet does not go on without those that may ho
 
 const restarted = () => gathering(recoveredWith(proceedingOf([0, 1], { step: 4 })));
 
-t.test("after a restart the others have five seconds, once one member is back", async (t) => {
+t.test("after a restart the others have two and a half seconds, once one member is back", async (t) => {
   const driven = restarted();
   t.same(recordsIn(ticks(driven, 500, 20_000, [])), []);
   greet(driven, 0, "stepping", { generation: 1, step: 6 }, 20_000);
-  t.same(recordsIn(ticks(driven, 20_500, 24_500, [0])), []);
-  t.match(eventsIn(ticks(driven, 25_000, 25_000, [0])), [{ type: "regrouping", generation: 2, members: 1 }]);
+  t.same(recordsIn(ticks(driven, 20_500, 22_000, [0])), []);
+  t.match(eventsIn(ticks(driven, 22_500, 22_500, [0])), [{ type: "regrouping", generation: 2, members: 1 }]);
 });
 
 t.test("after a restart a spare that comes first does not hurry the members", async (t) => {

@@ -333,6 +333,7 @@ t.test("coordinator and worker in one process: the same run over a link in memor
     resume: null,
     recover: null,
     keptThrough: () => 0,
+    onLeading: () => {},
     keepNow: async () => {},
     workers: {
       kind: "memory",

@@ -19,6 +19,8 @@ export interface MetricsFileOptions {
   readonly onError?: (error: TelemetryError) => void;
   /** Every record appended so far of this step and of those before it is on the disk; default: none is told. */
   readonly onFlushed?: (step: number) => void;
+  /** Asked before every write: false once another process writes the file. What is queued then is not written. Default: always true. */
+  readonly mayWrite?: () => boolean;
   /** How long a record waits for others before it is flushed. Default 500. */
   readonly flushMs?: number;
   /** How many records may wait. Default 100,000. */
@@ -30,8 +32,6 @@ export interface MetricsFile {
   append(record: MetricsRecord): void;
   /** Writes the queue and makes it durable now, say before a checkpoint is recorded. False if that failed; never rejects. */
   flush(): Promise<boolean>;
-  /** Forgets what is queued: another process writes the file from now on. */
-  discard(): void;
   /** Flushes and closes; never rejects. What is appended afterwards is lost, and `onError` is told. */
   close(): Promise<{ readonly written: number; readonly lost: number }>;
 }
@@ -100,10 +100,6 @@ class AppendedFile implements MetricsFile {
     return this.#turn;
   }
 
-  discard(): void {
-    this.#queue.length = 0;
-  }
-
   close(): ReturnType<MetricsFile["close"]> {
     this.#closing ??= this.flush().then(async () => {
       clearTimeout(this.#timer);
@@ -124,6 +120,7 @@ class AppendedFile implements MetricsFile {
 
   async #drain(): Promise<boolean> {
     try {
+      if (this.#options.mayWrite?.() === false) this.#queue.length = 0;
       while (this.#queue.length > 0) await this.#write();
       this.#isFailing = false;
       this.#tellLost();

@@ -264,6 +264,22 @@ t.test("a queue that is full loses the oldest, says so once, and how many once i
   t.same((await readMetrics(path)).records, [step(3), step(4), step(5)]);
 });
 
+t.test("what another process writes now is left alone, to the end", async (t) => {
+  const path = metricsPath(t);
+  let isOwn = true;
+  const metrics = openMetricsFile(path, { flushMs: 3_600_000, mayWrite: () => isOwn });
+  metrics.append(step(1));
+  await metrics.flush();
+  metrics.append(step(2));
+  isOwn = false;
+  const others = lines([step(1), step(2), step(3)]);
+  await writeFile(path, others);
+  await metrics.flush();
+  metrics.append(step(3));
+  await metrics.close();
+  t.equal(await readFile(path, "utf8"), others);
+});
+
 t.test("a record after close is told, not thrown", async (t) => {
   const errors: TelemetryError[] = [];
   const metrics = openMetricsFile(metricsPath(t), { onError: (error) => errors.push(error) });

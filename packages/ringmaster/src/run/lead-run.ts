@@ -55,7 +55,11 @@ export async function leadRun(options: LeadOptions): Promise<number> {
   };
   const logFile = join(runFolder, "log.jsonl");
   const log = openLog(logFile, { role: "coordinator", pid: process.pid });
-  const metrics = new MetricsSink(metricsFile, { onError: (error) => console.say(error.message) });
+  let isReplaced = () => false;
+  const metrics = new MetricsSink(metricsFile, {
+    mayWrite: () => !isReplaced(),
+    onError: (error) => console.say(error.message),
+  });
   const console = new RunConsole({
     name,
     runFolder,
@@ -129,6 +133,9 @@ export async function leadRun(options: LeadOptions): Promise<number> {
         return [...sampler.batch(step).subarray(first, end)];
       },
       keptThrough: () => metrics.keptThrough,
+      onLeading: (ask) => {
+        isReplaced = ask;
+      },
       keepNow: () => metrics.flush(),
       workers:
         workers.kind === "inProcess"
@@ -150,7 +157,6 @@ export async function leadRun(options: LeadOptions): Promise<number> {
       stop: AbortSignal.any([shutdown.stop, shutdown.orphaned]),
       hurry: shutdown.hurry,
     });
-    if (end.code === "REPLACED") metrics.discard();
     await written;
     console.done();
     log.info({ code: end.code, exitCode: end.exitCode }, end.message);

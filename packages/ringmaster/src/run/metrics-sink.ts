@@ -9,6 +9,8 @@ import {
 
 export interface MetricsSinkOptions {
   readonly onError: (error: Error) => void;
+  /** False once another coordinator leads the run: the file is its own then. */
+  readonly mayWrite: () => boolean;
 }
 
 export class MetricsSink {
@@ -58,11 +60,6 @@ export class MetricsSink {
   async flush(): Promise<void> {
     await this.#cutting;
     await this.#file.flush();
-  }
-
-  /** What is not on disk yet is not this process's to write any more. */
-  discard(): void {
-    this.#file.discard();
   }
 
   async close(): Promise<void> {

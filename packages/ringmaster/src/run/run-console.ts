@@ -80,6 +80,8 @@ export class RunConsole {
   #step = 0;
   #memoryBytes = 0;
   #generation = 0;
+  /** The step after which the world went on last, until one follows. */
+  #proceedsAfter: number | undefined;
   #pauseMs = 0;
   #test: { loss: number; accuracy: number; confusion: ConfusionMatrix } | undefined;
 
@@ -169,6 +171,7 @@ export class RunConsole {
     const { generation, step, seating, members } = event;
     const isNews = this.#generation !== 0 && generation !== this.#generation;
     this.#generation = generation;
+    this.#proceedsAfter = step;
     this.#members = members;
     this.#lastMs = performance.now();
     this.#options.log.info(
@@ -254,6 +257,10 @@ export class RunConsole {
     if (!this.#config || !this.#began) return;
     const now = performance.now();
     this.#firstStepAtMs ??= Date.now();
+    if (this.#proceedsAfter !== undefined && step > this.#proceedsAfter) {
+      this.#proceedsAfter = undefined;
+      this.#options.log.info({ event: "stepping", generation: this.#generation, step }, "the world steps");
+    }
     this.#step = step;
     this.#memoryBytes = Math.max(this.#memoryBytes, memoryBytes);
     this.#throughput.step(tail.samples, now);
