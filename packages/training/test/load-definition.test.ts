@@ -94,7 +94,7 @@ t.test("overrides replace fields by their path, and the config's own object is l
     ["batch", 1, /the whole: expected no other fields, found also "batch"/],
     ["optimizer.learningRate", "fast", /optimizer\.learningRate: expected a number, found "fast"/],
     ["checkpoint.everyMinutes", -1, /checkpoint\.everyMinutes: expected a number above 0, found -1/],
-    ["onNotFinite", true, /onNotFinite: expected "stop" or "skip", found true/],
+    ["onNotFinite", true, /onNotFinite: expected "stop" or "skip" or "restore", found true/],
     ["seats.count", 3, /seats: expected "auto" or a whole number/],
     ["", 3, /the whole: expected no other fields/],
     ["optimizer.__proto__.momentum", 3, /optimizer: expected no other fields, found also "__proto__"/],
