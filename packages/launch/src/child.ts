@@ -13,6 +13,9 @@ export interface ChildOptions {
   readonly onError: (error: Error) => void;
 }
 
+/** By then a signal to the whole group has been seen by each of its processes. */
+const sameSignalMs = 250;
+
 export class Child {
   readonly #process: ChildProcess;
   readonly ended: Promise<ProcessEnd>;
@@ -29,7 +32,12 @@ export class Child {
         this.#isRunning = false;
         resolve(how);
       };
-      child.once("exit", (code, signal) => end({ code, signal }));
+      child.once("exit", (code, signal) => {
+        this.#isRunning = false;
+        // Ctrl-C that met it before it could look away has met this process too, which is just about to see it.
+        if (signal === "SIGINT") setTimeout(() => end({ code, signal }), sameSignalMs);
+        else end({ code, signal });
+      });
       child.on("error", (error) => {
         onError(error);
         if (child.pid === undefined) end({ code: null, signal: null });
