@@ -89,6 +89,18 @@ t.test("a second coordinator beside one that lives is refused, and the run goes 
   await stop(t, running, coordinator);
 });
 
+/** One that hangs while it writes its journal has it locked: a second says whom to end, and does not take over. */
+async function stopOutsideOfWrites({ coordinator, run }: Pick<Running, "coordinator" | "run">): Promise<void> {
+  await until("a stop outside of writes", () => {
+    signal(coordinator.pid, "SIGSTOP");
+    // A signal takes its time.
+    if (!/\) T/.test(readFileSync(`/proc/${coordinator.pid}/stat`, "utf8"))) return false;
+    const isWriting = readFileSync(join(run, "state", "lease"), "utf8").includes('"isWriting":true');
+    if (isWriting) signal(coordinator.pid, "SIGCONT");
+    return !isWriting;
+  });
+}
+
 t.test("beside one that hangs a second takes over, and the first steps back when it wakes up", async (t) => {
   const running = await begin(t, 0);
   const { coordinator, watch, token, port } = running;
@@ -96,7 +108,7 @@ t.test("beside one that hangs a second takes over, and the first steps back when
   const workers = [1, 2].map(() => startWorker(t, smallConfig, { url: proxy.url, token }));
   await saved(running);
   const world = watch.world();
-  signal(coordinator.pid, "SIGSTOP");
+  await stopOutsideOfWrites(running);
   const successor = recover(t, running, "0");
   const [, at = ""] = await successor.line(/--join ws:\S+:(\d+)/);
   proxy.leadTo(Number(at));

@@ -120,13 +120,17 @@ class AppendedFile implements MetricsFile {
 
   async #drain(): Promise<boolean> {
     try {
-      if (this.#options.mayWrite?.() === false) this.#queue.length = 0;
-      while (this.#queue.length > 0) await this.#write();
+      while (this.#queue.length > 0 && this.#mayWrite) await this.#write();
+      if (!this.#mayWrite) this.#queue.length = 0;
       this.#isFailing = false;
       this.#tellLost();
       return true;
     } catch (cause) {
       await this.#letGo();
+      if (!this.#mayWrite) {
+        this.#queue.length = 0;
+        return true;
+      }
       if (!this.#isFailing) {
         this.#isFailing = true;
         const reason = cause instanceof Error ? cause.message : String(cause);
@@ -143,7 +147,10 @@ class AppendedFile implements MetricsFile {
     try {
       const { handle, device, inode } = await this.#current();
       const bytes = Buffer.from(batch.map(({ line }) => line).join(""));
-      for (let at = 0; at < bytes.length; ) at += (await handle.write(bytes, at)).bytesWritten;
+      for (let at = 0; at < bytes.length; ) {
+        this.#insistOnOwn();
+        at += (await handle.write(bytes, at)).bytesWritten;
+      }
       await handle.datasync();
       this.#flushed = { device, inode, bytes: (this.#flushed?.bytes ?? 0) + bytes.length };
     } catch (error) {
@@ -165,6 +172,8 @@ class AppendedFile implements MetricsFile {
     try {
       const { dev: device, ino: inode, size } = await handle.stat({ bigint: true });
       const known = this.#flushed;
+      // This process may have stood still since it asked last, and the file be another's meanwhile.
+      this.#insistOnOwn();
       if (known?.inode === inode && known.device === device && known.bytes <= size) await handle.truncate(known.bytes);
       else {
         if (known) {
@@ -180,6 +189,14 @@ class AppendedFile implements MetricsFile {
       await handle.close().catch(() => {});
       throw error;
     }
+  }
+
+  get #mayWrite(): boolean {
+    return this.#options.mayWrite?.() !== false;
+  }
+
+  #insistOnOwn(): void {
+    if (!this.#mayWrite) throw new Error("another process writes the file");
   }
 
   async #letGo(): Promise<void> {
