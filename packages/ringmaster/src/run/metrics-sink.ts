@@ -45,12 +45,16 @@ export class MetricsSink {
 
   /** Rows of later steps go. */
   goBackTo(step: number): void {
-    this.#waiting = (this.#waiting ?? []).filter((record) => record.step <= step);
+    const waiting = (this.#waiting ?? []).filter((record) => record.step <= step);
+    this.#waiting = waiting;
+    this.#flushedStep = Math.min(this.#flushedStep, step);
     this.#cutting = this.#cutting.then(async () => {
       await this.#file.close();
       await cutMetricsAfter(this.#path, step).catch((error: Error) => this.#options.onError(error));
+      this.#flushedStep = Math.min(this.#flushedStep, step);
       this.#file = openMetricsFile(this.#path, this.#options);
-      const waiting = this.#waiting ?? [];
+      // The run went back again meanwhile: that cut hands the rows on.
+      if (this.#waiting !== waiting) return;
       this.#waiting = undefined;
       for (const record of waiting) this.#file.append(record);
     });
