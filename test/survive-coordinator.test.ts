@@ -89,6 +89,24 @@ t.test("a second coordinator beside one that lives is refused, and the run goes 
   await stop(t, running, coordinator);
 });
 
+for (const ranks of ["1", "2"]) {
+  t.test(
+    `a run that is under way is not resumed beside itself on --ranks ${ranks}, and loses nothing by it`,
+    async (t) => {
+      const running = await begin(t);
+      await saved(running);
+      const { coordinator, run, watch } = running;
+      const step = watch.step();
+      const refused = await start(t, ["resume", run, "--ranks", ranks]).ended;
+      checkCode(t, refused, 2);
+      checkNoStackTrace(t, refused);
+      t.match(refused.stderr, /\[RUN_IN_USE\]/);
+      await coordinator.until("further steps", () => watch.step() > step);
+      await stop(t, running, coordinator);
+    },
+  );
+}
+
 /** One that hangs while it writes its journal has it locked: a second says whom to end, and does not take over. */
 async function stopOutsideOfWrites({ coordinator, run }: Pick<Running, "coordinator" | "run">): Promise<void> {
   await until("a stop outside of writes", () => {

@@ -8,6 +8,7 @@ export type {
   CoordinatorOptions,
   RunEvent,
 } from "./coordinator-io.ts";
+export { type Journal, type OpenJournalOptions, openJournal } from "./journal/journal.ts";
 export {
   type LoadSource,
   type MembershipEffect,
@@ -21,4 +22,5 @@ export {
 } from "./membership.ts";
 export { type CoordinatorEnd, type RunCoordinatorOptions, runCoordinator } from "./run-coordinator.ts";
 export { type Balance, defaultSeats } from "./seating.ts";
+export { mostPlans, shellTiming } from "./shell-timing.ts";
 export type { StepReport } from "./step-ledger.ts";

@@ -32,20 +32,22 @@ import type {
   RunEvent,
 } from "./coordinator-io.ts";
 import { IncomingStates } from "./incoming-states.ts";
-import { type Journal, JournalError, openJournal } from "./journal/journal.ts";
+import { type Journal, JournalError } from "./journal/journal.ts";
 import type { MembershipRecord } from "./membership.ts";
 import type { Balance } from "./seating.ts";
+import { mostPlans, shellTiming } from "./shell-timing.ts";
 
 export interface RunCoordinatorOptions {
   readonly ranks: number;
   readonly configHash: string;
   readonly datasetHash: string;
   readonly configFor: (threads: number) => RunConfig;
-  readonly runFolder: string;
+  /** The run's; it is closed with the end. */
+  readonly journal: Journal;
   readonly store: CheckpointStore;
   /** The newest good checkpoint, of a run that goes on. */
   readonly resume: LoadedCheckpoint | null;
-  /** The run's coordinator died, and this one takes its workers back; `committed`: steps whose metrics are on disk. */
+  /** The run's coordinator died, and this one takes its workers back: what the journal does not say. `committed`: steps whose metrics are on disk. */
   readonly recover: {
     readonly committed: number;
     readonly evaluated: readonly { readonly step: number; readonly split: string }[];
@@ -66,8 +68,6 @@ export interface RunCoordinatorOptions {
   readonly onEvent: (event: RunEvent) => void;
   /** Up to which step what `onEvent` was told is on disk. */
   readonly keptThrough: () => number;
-  /** Called once it leads, with whether another has taken its place since: it writes the run's files no more then. */
-  readonly onLeading: (isReplaced: () => boolean) => void;
   /** Puts it there now: whoever goes on from a checkpoint finds the metrics before it. Never rejects. */
   readonly keepNow: () => Promise<unknown>;
   /** Aborted to stop the run after the step under way, with a checkpoint; `hurry`: without waiting for a disk that refuses it. */
@@ -81,35 +81,18 @@ export interface CoordinatorEnd {
   readonly message: string;
 }
 
-const heartbeatMs = 250;
-const tickMs = 50;
+const { heartbeatMs, tickMs, farewellMs, journalRetryMs } = shellTiming;
 /** How long a coordinator that takes another's place waits for its port. */
 const portPatienceMs = 5000;
 const portRetryMs = 50;
-/** How long workers may take to hang up after the run's end. */
-const farewellMs = 2000;
-/** One coordinator's: two a minute for a month. */
-const mostPlans = 2 ** 16;
-/** Between tries to write the journal to a disk that refuses. */
-const journalRetryMs = 1000;
 
 /**
  * Leads a run from the first worker's hello to its end.
- * @throws TransportError when it cannot listen; JournalError when another coordinator leads the run, or the journal cannot be had
+ * @throws TransportError when it cannot listen; JournalError when the journal cannot be written
  */
 export async function runCoordinator(options: RunCoordinatorOptions): Promise<CoordinatorEnd> {
-  const { workers, onEvent, recover, runFolder } = options;
-  const journal = await openJournal(runFolder, {
-    kind: recover ? "recover" : "fresh",
-    onWaiting: (line) => onEvent({ type: "note", line }),
-  });
-  // To the end: who was replaced stays replaced, though its journal is closed.
-  let wasReplaced = false;
-  options.onLeading(() => {
-    wasReplaced ||= journal.isReplaced();
-    return wasReplaced;
-  });
-  const shell = new CoordinatorShell(options, journal);
+  const { workers, onEvent, recover, journal } = options;
+  const shell = new CoordinatorShell(options);
   let listener: WorkerListener | undefined;
   let end: CoordinatorEnd | undefined;
   try {
@@ -130,7 +113,6 @@ export async function runCoordinator(options: RunCoordinatorOptions): Promise<Co
     return end;
   } finally {
     shell.rest();
-    wasReplaced ||= end?.code === "REPLACED";
     await listener?.close();
     // Once a run has ended in order nobody takes its workers back: what goes on from here goes on from a checkpoint.
     await journal.close({ remove: end !== undefined && end.code !== "REPLACED" }).catch((error: Error) => {
@@ -155,7 +137,6 @@ async function listenAgain(options: ListenOptions, patienceMs: number): Promise<
 
 class CoordinatorShell {
   readonly #options: RunCoordinatorOptions;
-  readonly #journal: Journal;
   readonly #core: CoordinatorCore;
   readonly #links = new Map<Connection, ControlLink>();
   /** Where the process at the other end runs. */
@@ -170,11 +151,10 @@ class CoordinatorShell {
   #onLastClosed: () => void = () => {};
   readonly end: Promise<CoordinatorEnd>;
 
-  constructor(options: RunCoordinatorOptions, journal: Journal) {
+  constructor(options: RunCoordinatorOptions) {
     this.#options = options;
-    this.#journal = journal;
     const { ranks, configHash, datasetHash, configFor, resume, recover, balance, samplesOf } = options;
-    const { found, epoch } = journal;
+    const { found, epoch } = options.journal;
     this.#core = new CoordinatorCore({
       ...{ ranks, configHash, datasetHash, configFor, epoch },
       ...(balance && { balance }),
@@ -223,7 +203,7 @@ class CoordinatorShell {
   }
 
   #tick(): void {
-    if (this.#journal.isReplaced())
+    if (this.#options.journal.isReplaced())
       return this.#input({ type: "replaced", message: "another coordinator has taken this run over" });
     const kept = Math.max(0, this.#options.keptThrough());
     if (kept !== this.#kept) {
@@ -295,7 +275,7 @@ class CoordinatorShell {
   async #record(record: MembershipRecord, usedGeneration: number): Promise<void> {
     for (let isTold = false; !this.#isOver; ) {
       try {
-        await this.#journal.write({ record, usedGeneration });
+        await this.#options.journal.write({ record, usedGeneration });
         return this.#input({ type: "recorded" });
       } catch (error) {
         if (!(error instanceof JournalError)) throw error;
@@ -326,7 +306,7 @@ class CoordinatorShell {
       };
       await this.#options.keepNow();
       const { folder } = await store.save({ step, model, optimizer, record });
-      await this.#journal.write({ checkpoint: { step, stateId, stateHash } });
+      await this.#options.journal.write({ checkpoint: { step, stateId, stateHash } });
       this.#states.forget(step);
       const checkpoint = { step, stateId, progress, totalBytes: bytes.length, folder, pauseMs };
       this.#input({ type: "saved", checkpoint });

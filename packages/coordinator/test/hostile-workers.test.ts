@@ -7,7 +7,7 @@ import { encodeControl, encodeRingHeader, encodeStateHeader, maxControlBytes } f
 import fc from "fast-check";
 import t, { type Test } from "tap";
 import { WebSocket } from "ws";
-import { runCoordinator } from "../src/index.ts";
+import { openJournal, runCoordinator } from "../src/index.ts";
 import type { FakeWorker } from "./fixtures/fake-worker.ts";
 import { config, hash, helloOf, idOf, readyWith } from "./fixtures/messages.ts";
 import { begin, type Running, startRun, token } from "./fixtures/running.ts";
@@ -48,12 +48,11 @@ t.test("a port that is taken ends the coordinator with an error, and leaves noth
     configHash: hash("c"),
     datasetHash: hash("d"),
     configFor: () => config,
-    runFolder,
+    journal: await openJournal(runFolder, { kind: "fresh" }),
     store: openCheckpoints(runFolder),
     resume: null,
     recover: null,
     keptThrough: () => 0,
-    onLeading: () => {},
     keepNow: async () => {},
     workers: {
       kind: "listen",

@@ -12,8 +12,7 @@ import {
 import { memoryLinkPair } from "@ringmaster/transport";
 import t from "tap";
 import { z } from "zod";
-import { runCoordinator } from "../src/index.ts";
-import { openJournal } from "../src/journal/journal.ts";
+import { openJournal, runCoordinator } from "../src/index.ts";
 import type { FakeWorker } from "./fixtures/fake-worker.ts";
 import {
   config,
@@ -328,12 +327,11 @@ t.test("coordinator and worker in one process: the same run over a link in memor
     configHash: hash("c"),
     datasetHash: hash("d"),
     configFor: () => config,
-    runFolder,
+    journal: await openJournal(runFolder, { kind: "fresh" }),
     store,
     resume: null,
     recover: null,
     keptThrough: () => 0,
-    onLeading: () => {},
     keepNow: async () => {},
     workers: {
       kind: "memory",

@@ -58,7 +58,7 @@ export interface Journal {
    * @throws JournalError `FENCED`, `JOURNAL_UNWRITABLE`
    */
   write(change: Partial<JournalContents>): Promise<void>;
-  /** Whether a newer coordinator has taken the run over, as far as it shows without a write. Cheap. */
+  /** Whether a newer coordinator has taken the run over, as far as it has shown, also without a write; it stays so. Cheap. */
   isReplaced(): boolean;
   /** With `remove`, deletes the folder, unless a newer coordinator has it: the run has ended and nobody recovers it. @throws JournalError `JOURNAL_UNWRITABLE` */
   close(options: { readonly remove: boolean }): Promise<void>;
@@ -151,6 +151,7 @@ async function takeOver(folder: string, kind: "fresh" | "recover", leastNumber: 
   }
   const { epoch, ...found } = start;
   const lease = holdLease(join(folder, "lease"), epoch);
+  let isReplaced = false;
 
   /** Whether nobody has taken over; only inside of a transaction. */
   const isOwn = (): boolean => {
@@ -165,7 +166,10 @@ async function takeOver(folder: string, kind: "fresh" | "recover", leastNumber: 
       try {
         lease.transact(() =>
           database.transactionSync(() => {
-            if (!isOwn()) throw fenced(folder, epoch);
+            if (!isOwn()) {
+              isReplaced = true;
+              throw fenced(folder, epoch);
+            }
             database.put(journalKey, encodeJournal({ ...read(), ...change }));
           }),
         );
@@ -173,7 +177,10 @@ async function takeOver(folder: string, kind: "fresh" | "recover", leastNumber: 
         throw unwritable("write the coordinator's journal in", folder, error);
       }
     },
-    isReplaced: () => lease.isTaken(),
+    isReplaced() {
+      isReplaced ||= lease.isTaken();
+      return isReplaced;
+    },
     async close({ remove }) {
       try {
         const isRemoved = remove && lease.transact(() => database.transactionSync(isOwn));

@@ -3,13 +3,15 @@ import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { CheckpointStore } from "@ringmaster/checkpoint";
-import { type Balance, CoordinatorError, type RunEvent, runCoordinator } from "@ringmaster/coordinator";
+import { type Balance, CoordinatorError, openJournal, type RunEvent, runCoordinator } from "@ringmaster/coordinator";
 import type { Shutdown } from "@ringmaster/launch";
 import type { RunConfig, WorkerHello } from "@ringmaster/protocol";
 import { cutMetricsAfter, readMetrics } from "@ringmaster/telemetry";
 import { type LoadedDefinition, type Override, prepareData } from "@ringmaster/training";
 import { type ControlLink, memoryLinkPair } from "@ringmaster/transport";
+import type { WorkerEnd } from "@ringmaster/worker";
 import { exitCodes } from "../exit-codes.ts";
+import { sayOnStderr } from "../say-on-stderr.ts";
 import { openLog } from "./log-file.ts";
 import { MetricsSink } from "./metrics-sink.ts";
 import {
@@ -43,6 +45,11 @@ export async function leadRun(options: LeadOptions): Promise<number> {
   const prepared = await prepareRun(what, { ranks, inProcess: options.workers.kind === "inProcess" });
   const { loaded, dataset, runFolder, name, store, resume, file, overrides, opened } = prepared;
   const metricsFile = join(runFolder, "metrics.jsonl");
+  // Whoever does not have the journal touches nothing of the run: another may lead it.
+  const journal = await openJournal(runFolder, {
+    kind: what.kind === "recover" ? "recover" : "fresh",
+    onWaiting: sayOnStderr,
+  });
   const recovered = what.kind === "recover" ? await readMetrics(metricsFile) : null;
   if (what.kind === "resume") await cutMetricsAfter(metricsFile, resume?.step ?? 0);
 
@@ -55,9 +62,8 @@ export async function leadRun(options: LeadOptions): Promise<number> {
   };
   const logFile = join(runFolder, "log.jsonl");
   const log = openLog(logFile, { role: "coordinator", pid: process.pid });
-  let isReplaced = () => false;
   const metrics = new MetricsSink(metricsFile, {
-    mayWrite: () => !isReplaced(),
+    mayWrite: () => !journal.isReplaced(),
     onError: (error) => console.say(error.message),
   });
   const console = new RunConsole({
@@ -89,29 +95,20 @@ export async function leadRun(options: LeadOptions): Promise<number> {
   };
 
   const [coordinatorLink, workerLink] = memoryLinkPair();
-  let listens: () => void = () => {};
-  const listening = new Promise<void>((resolve) => {
-    listens = resolve;
-  });
   const token = process.env["RINGMASTER_TOKEN"] || randomBytes(24).toString("base64url");
   const workers = options.workers;
   // The one worker of a single-node run ends when the coordinator says so, not by a signal.
   const { signal } = new AbortController();
-  const worker =
-    workers.kind === "inProcess" && opened
-      ? work({
-          connect: once(listening.then(() => workerLink)),
-          loaded,
-          dataset,
-          opened,
-          threads: workers.threads,
-          token,
-          ringHost: undefined,
-          log,
-          signal,
-          onJoined: () => {},
-        })
-      : undefined;
+  let worker: Promise<WorkerEnd> | undefined;
+  const startWorker = (threads: number) => {
+    if (opened)
+      worker = work({
+        ...{ loaded, dataset, opened, threads, token, log, signal },
+        connect: once(workerLink),
+        ringHost: undefined,
+        onJoined: () => {},
+      });
+  };
   try {
     const end = await runCoordinator({
       ranks,
@@ -119,7 +116,7 @@ export async function leadRun(options: LeadOptions): Promise<number> {
       datasetHash: dataset.contentHash,
       configFor,
       store,
-      runFolder,
+      journal,
       resume,
       recover: recovered && {
         committed: recovered.lastStep ?? 0,
@@ -133,13 +130,10 @@ export async function leadRun(options: LeadOptions): Promise<number> {
         return [...sampler.batch(step).subarray(first, end)];
       },
       keptThrough: () => metrics.keptThrough,
-      onLeading: (ask) => {
-        isReplaced = ask;
-      },
       keepNow: () => metrics.flush(),
       workers:
         workers.kind === "inProcess"
-          ? { kind: "memory", link: coordinatorLink, onListening: listens }
+          ? { kind: "memory", link: coordinatorLink, onListening: () => startWorker(workers.threads) }
           : {
               ...workers,
               token,
@@ -189,7 +183,7 @@ async function sayHowToResume(store: CheckpointStore, runFolder: string, console
 }
 
 /** A link within this process stands once, and cannot be dialled again. */
-function once(link: Promise<ControlLink>): () => Promise<ControlLink> {
+function once(link: ControlLink): () => Promise<ControlLink> {
   let isTaken = false;
   return async () => {
     if (isTaken) throw new Error("the coordinator in this process has ended");
