@@ -4,37 +4,13 @@
  */
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { chaosConfig as config, harness, runHarnessed, sayWithSeconds } from "./harnessed.mjs";
 import { root } from "./run-process.mjs";
-import { buildPackages, explain, installLibtensorflow, installPackages, requireNode } from "./setup-steps.mjs";
 
-const config = join(root, "test", "configs", "chaos.config.ts");
+const say = sayWithSeconds(3);
+await runHarnessed("demo:survive", say, demonstrate);
 
-const startedMs = performance.now();
-const say = (line) => console.log(`[${((performance.now() - startedMs) / 1000).toFixed(0).padStart(3)} s] ${line}`);
-
-const cleanups = [];
-const owner = { teardown: (clean) => cleanups.push(clean) };
-const cleanUp = async () => {
-  for (const clean of cleanups.splice(0).reverse()) await clean();
-};
-for (const [signal, code] of Object.entries({ SIGINT: 130, SIGTERM: 143 })) {
-  process.once(signal, () => cleanUp().finally(() => process.exit(code)));
-}
-
-try {
-  requireNode();
-  await installPackages(say);
-  await buildPackages(say, { everything: true });
-  await installLibtensorflow();
-  process.exitCode = await demonstrate();
-} catch (error) {
-  process.exitCode = explain(error, "demo:survive");
-} finally {
-  await cleanUp();
-}
-
-async function demonstrate() {
-  const harness = (name) => import(join(root, "test", "dist", "harness", `${name}.js`));
+async function demonstrate(owner) {
   const { startSupervisedWorld } = await harness("chaos-world");
   const { succeed } = await harness("ringmaster");
   const { newestCheckpoint, checkpointFolder, sha256 } = await harness("run-files");

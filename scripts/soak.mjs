@@ -7,12 +7,11 @@ import assert from "node:assert/strict";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { chaosConfig as config, harness, runHarnessed, sayWithSeconds } from "./harnessed.mjs";
 import { root } from "./run-process.mjs";
-import { buildPackages, explain, installLibtensorflow, installPackages, requireNode } from "./setup-steps.mjs";
 
 const faultsInRound = 50;
 const workers = 5;
-const config = join(root, "test", "configs", "chaos.config.ts");
 const trainSamples = 2011;
 
 const { values } = parseArgs({
@@ -27,40 +26,19 @@ for (const [name, value] of Object.entries({ kills, minutes, seed: firstSeed }))
   process.exit(2);
 }
 
+const say = sayWithSeconds(5);
 const startedMs = performance.now();
-const elapsedMs = () => performance.now() - startedMs;
-const say = (line) => console.log(`[${(elapsedMs() / 1000).toFixed(0).padStart(5)} s] ${line}`);
-const isOver = () => elapsedMs() > minutes * 60_000;
+const isOver = () => performance.now() - startedMs > minutes * 60_000;
 
-/** What a harness cleans up is cleaned up at the round's end, and when this process ends. */
-const cleanups = [];
-const owner = { teardown: (clean) => cleanups.push(clean) };
-const cleanUp = async () => {
-  for (const clean of cleanups.splice(0).reverse()) await clean();
-};
-for (const [signal, code] of Object.entries({ SIGINT: 130, SIGTERM: 143 })) {
-  process.once(signal, () => cleanUp().finally(() => process.exit(code)));
-}
+await runHarnessed("soak", say, soak);
 
-try {
-  requireNode();
-  await installPackages(say);
-  await buildPackages(say, { everything: true });
-  await installLibtensorflow();
-  process.exitCode = await soak();
-} catch (error) {
-  process.exitCode = explain(error, "soak");
-} finally {
-  await cleanUp();
-}
-
-async function soak() {
+async function soak(owner, cleanUp) {
   let struck = 0;
   for (let seed = firstSeed; struck < kills && !isOver(); seed++) {
     mkdirSync(join(root, "test", "runs"), { recursive: true });
     const folder = mkdtempSync(join(root, "test", "runs", "soak-"));
     try {
-      struck += await round(folder, seed, Math.min(faultsInRound, kills - struck));
+      struck += await round(owner, folder, seed, Math.min(faultsInRound, kills - struck));
     } catch (error) {
       console.error(error);
       say(`FAILED with --seed ${seed}; what the run left is in ${folder}`);
@@ -75,8 +53,7 @@ async function soak() {
 }
 
 /** @returns how many faults struck. */
-async function round(folder, seed, faults) {
-  const harness = (name) => import(join(root, "test", "dist", "harness", `${name}.js`));
+async function round(owner, folder, seed, faults) {
   const { disturb } = await harness("chaos");
   const { anyFault } = await harness("chaos-faults");
   const { checkLedger } = await harness("chaos-ledger");

@@ -171,7 +171,7 @@ async function inEveryWorld(
       const { stderr } = await succeed(t, ["resume", run, ...worldArgs(world), ...upTo(lastStep)]);
       check(t, run, stderr);
       t.same(once(leftOutSteps(stderr)), poisonedSteps(run), "it is said which updates are left out");
-      checkLedger(t, run, trainSamples);
+      t.equal(checkLedger(t, run, trainSamples), lastStep, "to the end");
       const reference = join(folder, `${mode}-1`);
       t.same(checkpoint(run, lastStep), checkpoint(reference, lastStep), "the same bytes");
       t.same(testedAtEnd(run, lastStep), testedAtEnd(reference, lastStep), "the same learning");

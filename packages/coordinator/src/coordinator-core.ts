@@ -86,6 +86,8 @@ export class CoordinatorCore {
   #plans = 0;
   #kept = 0;
   #stopReason: string | null = null;
+  /** Why the world is going back, where that is known before it does. */
+  #backBecause: string | undefined;
   #firstBackMs: Millis | undefined;
   /** Of the newest record: the seats of each member. */
   #counted: { readonly record: MembershipRecord; readonly seats: ReadonlyMap<string, number> } | undefined;
@@ -258,8 +260,7 @@ export class CoordinatorCore {
 
   #hello(connection: Connection, hello: WorkerHello, now: Millis): CoordinatorEffect[] {
     const refuse = (code: string, message: string): CoordinatorEffect[] => [
-      { type: "send", connection, message: abort(code, message) },
-      { type: "close", connection, reason: code },
+      ...turnedAway(connection, code, message),
       event({ type: "refused", peer: `${hello.host} (pid ${hello.pid})`, code, message }),
     ];
     const refusal = refusalOf(hello, this.#options);
@@ -381,13 +382,7 @@ export class CoordinatorCore {
   /** Ends a worker's part in the run. */
   #dismiss(worker: KnownWorker, code: string, message: string, now: Millis): CoordinatorEffect[] {
     const { connection } = worker;
-    const refusal: CoordinatorEffect[] =
-      connection === undefined
-        ? []
-        : [
-            { type: "send", connection, message: abort(code, message) },
-            { type: "close", connection, reason: code },
-          ];
+    const refusal = connection === undefined ? [] : turnedAway(connection, code, message);
     const refused = event({ type: "refused", peer: this.#describe(worker), code, message });
     this.#workers.disconnect(worker, now);
     // It does not die of a sample.
@@ -530,8 +525,9 @@ export class CoordinatorCore {
         this.#ledger.restore(step);
         this.#evaluations.restore(step);
         this.#kept = Math.min(this.#kept, step);
-        effects.push(event({ type: "restored", step, because: "nobody holds a newer state" }));
+        effects.push(event({ type: "restored", step, because: this.#backBecause ?? "nobody holds a newer state" }));
       }
+      this.#backBecause = undefined;
       effects.push(...this.#watched({ type: "rewound", step }, now));
       if (!this.#hasBegun) effects.push(...this.#begin(step));
       const hellos = members.flatMap((id) => this.#workers.find(id)?.hello ?? []);
@@ -579,9 +575,8 @@ export class CoordinatorCore {
       return `${known ? this.#describe(known) : worker} has ${short(hash)}`;
     });
     const others = differ.agreed === null ? "" : `, the others ${short(differ.agreed)}`;
-    const back = this.#source === null ? "the beginning" : `the checkpoint of step ${this.#source.step}`;
     const found = `states differ after step ${differ.step}: ${named.join(", ")}${others}`;
-    const because = `${found}; going back to ${back}${differ.agreed === null ? "" : ", without it"}`;
+    const because = `${found}; going back to ${this.#wayBack}${differ.agreed === null ? "" : ", without it"}`;
     const effects: CoordinatorEffect[] = [event({ type: "note", line: because })];
     effects.push(...this.#announced.rewound(differ.step - 1).map(forgotten));
     // The next generation is opened without them, and it is that one that goes back.
@@ -602,12 +597,17 @@ export class CoordinatorCore {
     const isNews = !this.#leftOut.includes(step) && this.#leftOut.length < maxLeftOut;
     if (!isNews || record?.generation !== generation || !record.members.includes(worker.id)) return [];
     this.#leftOut.push(step);
-    const back = this.#source === null ? "the beginning" : `the checkpoint of step ${this.#source.step}`;
-    const because = `${message}; going back to ${back}, to leave this update out`;
+    const because = `${message}; going back to ${this.#wayBack}, to leave this update out`;
     return [event({ type: "note", line: because }), ...this.#restoreTo(because, now)];
   }
 
+  /** Where a world begins that cannot go on from what it holds. */
+  get #wayBack(): string {
+    return this.#source === null ? "the beginning" : `the checkpoint of step ${this.#source.step}`;
+  }
+
   #restoreTo(because: string, now: Millis): CoordinatorEffect[] {
+    this.#backBecause = because;
     return this.#membership({ type: "restore", because }, now);
   }
 
@@ -825,8 +825,7 @@ export class CoordinatorCore {
     const worker = this.#workers.on(connection);
     if (worker) return this.#dismiss(worker, code, `it sent ${message}`, now);
     return [
-      { type: "send", connection, message: abort(code, message) },
-      { type: "close", connection, reason: code },
+      ...turnedAway(connection, code, message),
       event({ type: "refused", peer: `connection ${connection}`, code, message }),
     ];
   }
@@ -972,6 +971,11 @@ function seatsOf(record: MembershipRecord, id: string): number[] {
   const rank = record.members.indexOf(id);
   return record.seating.flatMap((owner, seat) => (owner === rank ? [seat] : []));
 }
+
+const turnedAway = (connection: Connection, code: string, message: string): CoordinatorEffect[] => [
+  { type: "send", connection, message: abort(code, message) },
+  { type: "close", connection, reason: code },
+];
 
 const abort = (code: string, message: string): CoordinatorMessage => ({
   type: "CoordinatorAbort",

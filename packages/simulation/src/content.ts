@@ -6,6 +6,7 @@
  * early all give other numbers, and what an undisturbed run holds after any step is known without running one.
  */
 import { createSampler, expectedReceipt, receiptLimbs, type Sampler } from "@ringmaster/data";
+import type { WorkerInput } from "@ringmaster/worker";
 
 export interface ContentOptions {
   readonly seed: number;
@@ -15,14 +16,7 @@ export interface ContentOptions {
 }
 
 /** What a seat brings to a step beside gradients; sums over seats. */
-export interface Tail {
-  readonly loss: number;
-  readonly correct: number;
-  readonly samples: number;
-  readonly plan: number;
-  readonly receipt: readonly [number, number, number, number];
-  readonly overflowed: number;
-}
+export type Tail = Extract<WorkerInput, { type: "stepHeld" }>["tail"];
 
 /** Two words of 32 bits make a number that a double holds exactly. */
 export function mix(a: number, b: number): number {

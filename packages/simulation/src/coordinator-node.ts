@@ -3,9 +3,12 @@ import {
   type Connection,
   CoordinatorCore,
   type CoordinatorEffect,
+  type CoordinatorEnd,
   type CoordinatorInput,
   type CoordinatorOptions,
+  mostPlans,
   type RunEvent,
+  shellTiming,
 } from "@ringmaster/coordinator";
 import type { RunConfig, WorkerMessage } from "@ringmaster/protocol";
 import type { Disk, JournalContents, StoredCheckpoint, WriteResult } from "./disk.ts";
@@ -34,20 +37,9 @@ export interface CoordinatorNodeOptions {
   readonly onEnd: (end: CoordinatorEnd) => void;
 }
 
-export interface CoordinatorEnd {
-  readonly exitCode: number;
-  readonly code: string;
-  readonly message: string;
-}
-
-const heartbeatMs = 250;
-const tickMs = 50;
-const farewellMs = 2000;
-const journalRetryMs = 1000;
+const { heartbeatMs, tickMs, farewellMs, journalRetryMs } = shellTiming;
 const metricsFlushMs = 200;
 const leaseMs = 1000;
-/** See the real shell. */
-const mostPlans = 65_536;
 
 type Facts = StoredCheckpoint["facts"];
 

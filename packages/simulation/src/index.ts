@@ -1,5 +1,4 @@
 export type { Cluster, StepTime } from "./cluster.ts";
-export type { CoordinatorEnd } from "./coordinator-node.ts";
 export type { Fault } from "./faults.ts";
 export { randomWorld } from "./random-world.ts";
 export { type ScalingPoint, scalingCurve, scalingPicture } from "./scaling.ts";

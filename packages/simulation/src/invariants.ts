@@ -1,9 +1,8 @@
 /** What holds in every world, whatever goes wrong in it. */
-import type { CoordinatorEffect, RunEvent } from "@ringmaster/coordinator";
+import type { CoordinatorEffect, CoordinatorEnd, RunEvent } from "@ringmaster/coordinator";
 import type { Millis } from "@ringmaster/protocol";
 import type { WorkerEffect } from "@ringmaster/worker";
 import type { Content } from "./content.ts";
-import type { CoordinatorEnd } from "./coordinator-node.ts";
 import type { Disk, JournalContents } from "./disk.ts";
 import type { WorldSettings } from "./settings.ts";
 import type { VirtualTime } from "./virtual-time.ts";

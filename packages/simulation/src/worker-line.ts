@@ -1,5 +1,6 @@
 /** A simulated worker's line to its coordinator: one connection after another, as packages/worker's coordinator-line.ts keeps it. */
 import type { Millis } from "@ringmaster/protocol";
+import { lineTiming } from "@ringmaster/worker";
 import { type ControlTraffic, controlBytes, coordinatorAddress } from "./messages.ts";
 import type { End, Network } from "./network.ts";
 import type { Process } from "./process.ts";
@@ -18,13 +19,8 @@ export interface WorkerLineOptions {
   readonly over: (message: string) => void;
 }
 
-const heartbeatMs = 250;
-const silenceMs = 5000;
-const lateMs = 1000;
-const firstDelayMs = 200;
-const longestDelayMs = 1000;
+const { heartbeatMs, silenceMs, lateMs, firstDelayMs, longestDelayMs, patienceMs } = lineTiming;
 const dialTimeoutMs = 5000;
-const patienceMs = 600_000;
 
 export class WorkerLine {
   readonly #options: WorkerLineOptions;

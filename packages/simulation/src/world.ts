@@ -3,12 +3,12 @@
  * and in the files that this one puts together.
  */
 import type { BucketLayout } from "@ringmaster/collective";
-import type { CoordinatorEffect, RunEvent } from "@ringmaster/coordinator";
+import type { CoordinatorEffect, CoordinatorEnd, RunEvent } from "@ringmaster/coordinator";
 import type { Millis, RunConfig } from "@ringmaster/protocol";
 import type { WorkerEffect } from "@ringmaster/worker";
 import { ClosedRing, KnownTimes } from "./closed-ring.ts";
 import { Content, mix } from "./content.ts";
-import { type CoordinatorEnd, CoordinatorNode } from "./coordinator-node.ts";
+import { CoordinatorNode } from "./coordinator-node.ts";
 import { Disk, type JournalContents } from "./disk.ts";
 import { headerBytes } from "./event-ring.ts";
 import { endOf, type Fault } from "./faults.ts";

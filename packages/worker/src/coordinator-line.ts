@@ -20,13 +20,20 @@ interface LineEvents {
   heartbeat(): Uint8Array;
 }
 
-const heartbeatMs = 250;
-/** A coordinator that says nothing for so long is gone, or stands still: the next connection may reach another. */
-const silenceMs = 5000;
-/** A beat that is so late says that this process stood still itself: what came meanwhile waits to be read. */
-const lateMs = 1000;
-const firstDelayMs = 200;
-const longestDelayMs = 1000;
+/** How a worker keeps its line, in ms; the simulation's workers keep theirs so. */
+export const lineTiming = {
+  heartbeatMs: 250,
+  /** A coordinator that says nothing for so long is gone, or stands still: the next connection may reach another. */
+  silenceMs: 5000,
+  /** A beat that is so late says that this process stood still itself: what came meanwhile waits to be read. */
+  lateMs: 1000,
+  firstDelayMs: 200,
+  longestDelayMs: 1000,
+  /** Without a coordinator; by default. */
+  patienceMs: 600_000,
+} as const;
+
+const { heartbeatMs, silenceMs, lateMs, firstDelayMs, longestDelayMs } = lineTiming;
 
 export class CoordinatorLine {
   readonly #options: LineOptions;

@@ -1,3 +1,4 @@
+export { lineTiming } from "./coordinator-line.ts";
 export { type EvaluateOptions, evaluateState } from "./evaluate-state.ts";
 export { runWorker, type WorkerEnd, type WorkerLog, type WorkerOptions } from "./run-worker.ts";
 export { SeatSlots } from "./seat-slots.ts";

@@ -20,7 +20,7 @@ import {
 import { prepareData } from "@ringmaster/training";
 import type { ControlLink } from "@ringmaster/transport";
 import { startComputeSide } from "./compute-side.ts";
-import { CoordinatorLine } from "./coordinator-line.ts";
+import { CoordinatorLine, lineTiming } from "./coordinator-line.ts";
 import { copyFromPeer } from "./copy-from-peer.ts";
 import { seedProgress } from "./progress.ts";
 import { type Parts, SeatedRank } from "./seated-rank.ts";
@@ -71,7 +71,6 @@ export interface WorkerEnd {
 
 type Effect<Type extends WorkerEffect["type"]> = Extract<WorkerEffect, { type: Type }>;
 
-const patienceMs = 600_000;
 /** Links of different runs differ by their token already; the ring's name only keeps its keys apart from other uses of the token. */
 const ringName = "ring";
 
@@ -123,7 +122,7 @@ class WorkerShell {
     });
     this.#line = new CoordinatorLine({
       connect: options.connect,
-      patienceMs: options.patienceMs ?? patienceMs,
+      patienceMs: options.patienceMs ?? lineTiming.patienceMs,
       events: {
         up: () => this.#input({ type: "connected", workerId: this.#workerId }),
         message: (bytes) => this.#receive(bytes),

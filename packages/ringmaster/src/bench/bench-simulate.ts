@@ -1,5 +1,4 @@
 /** `ringmaster bench simulate`: how much faster than the clock a simulated cluster of 1,000 ranks trains, on one core and in this process. */
-import { simulateRun } from "@ringmaster/simulation";
 import type { BenchLine } from "./bench-line.ts";
 import { chooseWorks } from "./choose-works.ts";
 import { type BenchOptions, compare } from "./compare.ts";
@@ -17,6 +16,8 @@ const simulateWorks: readonly SimulateWork[] = [{ work: "simulate/1000-ranks", r
 const cluster = { stepMs: 1000, modelBytes: 10_000_000, latencyMs: 0.01, gbit: 100, faultRate: 0, seed: 1 };
 
 export async function* benchSimulate(options: BenchOptions): AsyncGenerator<BenchLine> {
+  // No other command waits for it at its start.
+  const { simulateRun } = await import("@ringmaster/simulation");
   for (const { work, ranks, budget } of chooseWorks(simulateWorks, options.work)) {
     const figure = { bench: "simulate", work, metric: "simulated-s/s", better: "more" } as const;
     const ours = async () => {

@@ -1,13 +1,5 @@
 import { writeFile } from "node:fs/promises";
-import {
-  randomWorld,
-  type ScalingPoint,
-  type SimulationReport,
-  scalingCurve,
-  scalingPicture,
-  simulateRun,
-  World,
-} from "@ringmaster/simulation";
+import type { ScalingPoint, SimulationReport } from "@ringmaster/simulation";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { exitCodes } from "../exit-codes.ts";
 import { integer } from "./options.ts";
@@ -68,6 +60,8 @@ export function addSimulate(program: Command, exit: (code: number) => void): voi
 
 async function simulate({ scaling, world, out, json, ...options }: SimulateCommandOptions): Promise<number> {
   const show = (result: object, words: string) => process.stdout.write(json ? `${JSON.stringify(result)}\n` : words);
+  // No other command waits for it at its start.
+  const { randomWorld, scalingCurve, scalingPicture, simulateRun, World } = await import("@ringmaster/simulation");
   if (world !== undefined) {
     const drawn = randomWorld(world);
     const { violations, end, nowMs, recoveries, traceHash } = new World(drawn).run();

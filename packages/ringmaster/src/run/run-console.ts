@@ -69,7 +69,7 @@ export class RunConsole {
   });
   readonly #throughput = createThroughput();
   readonly #commandMs: number;
-  readonly #validations: { epoch: number; loss: number; accuracy: number }[] = [];
+  #validations: { step: number; epoch: number; loss: number; accuracy: number }[] = [];
   readonly #rates: number[] = [];
   readonly #sums = { data: 0, compute: 0, communication: 0, optimizer: 0, images: 0, ms: 0, steps: 0 };
   #config: RunConfig | undefined;
@@ -139,6 +139,8 @@ export class RunConsole {
       case "restored":
         this.#options.metrics.goBackTo(event.step);
         this.#step = event.step;
+        // What comes after it will be found again.
+        this.#validations = this.#validations.filter(({ step }) => step <= event.step);
         return this.#tell(event, `back to step ${event.step}: ${event.because}`);
       case "note":
         return this.say(event.line);
@@ -264,7 +266,7 @@ export class RunConsole {
     this.#step = step;
     this.#memoryBytes = Math.max(this.#memoryBytes, memoryBytes);
     this.#throughput.step(tail.samples, now);
-    if (tail.overflowed > 0) this.#leftOut(step);
+    if (tail.overflowed > 0 || !Number.isFinite(tail.loss)) this.#leftOut(step, tail.loss);
     // The first step is not counted: it waits for every rank to warm up.
     if (step > this.#began.firstStep + 1) {
       const sums = this.#sums;
@@ -314,10 +316,15 @@ export class RunConsole {
     else this.#progress.update(state);
   }
 
-  #leftOut(step: number): void {
-    if (this.#config?.precision === "float16")
-      this.#options.log.info({ step }, "gradients overflowed float16: the update is left out, the loss scale halved");
-    else this.say(`step ${step}: the gradient is not finite: its update is left out (onNotFinite is "skip")`);
+  #leftOut(step: number, loss: number): void {
+    const isLoss = !Number.isFinite(loss);
+    if (this.#config?.precision === "float16" && !isLoss)
+      return this.#options.log.info(
+        { step },
+        "gradients overflowed float16: the update is left out, the loss scale halved",
+      );
+    const what = isLoss ? `the loss is ${loss}` : "the gradient is not finite";
+    this.say(`step ${step}: ${what}: its update is left out (onNotFinite is "${this.#config?.onNotFinite}")`);
   }
 
   #evaluated(step: number, { split, loss, samples, confusion, classes }: Evaluation): void {
