@@ -359,8 +359,10 @@ export class CoordinatorCore {
     // What members hold can be shown from here on; of a run that was under way nothing is lost meanwhile.
     const begun = this.#options.recovered?.record && !this.#hasBegun ? this.#begin(this.#ledger.committed) : [];
     const note = isMixed && this.#hasBegun && !this.#saidNumerics ? [this.#noteOnNumerics()] : [];
-    if (this.#world.record !== null || this.#world.writing !== null)
-      return [...begun, ...note, ...this.#said(worker, at, true, now)];
+    if (this.#world.record !== null || this.#world.writing !== null) {
+      worker.isLeftOut = isSpare && this.#links.isLeftOut(placeOf(worker), now);
+      return [...begun, ...note, ...(worker.isLeftOut ? [] : this.#said(worker, at, true, now))];
+    }
     // The run begins with those that joined first, in that order.
     if (prepared.length < this.#options.ranks) return [];
     return prepared.flatMap((each) =>
@@ -400,6 +402,7 @@ export class CoordinatorCore {
     const { world, effects } = nextWorld(this.#world, input, {
       firstRanks: this.#options.ranks,
       seats: this.#config?.seats ?? 1,
+      order: (ids) => this.#links.order(ids),
       seat: (ids) => this.#seat(ids),
     });
     const isBack = this.#world.isAsking && !world.isAsking && world.cause === null && world.writing === null;
@@ -773,6 +776,7 @@ export class CoordinatorCore {
         : null;
     this.#workers.forget(worker);
     this.#speeds.forget(id);
+    this.#links.forget(id);
     if (suspect !== null) return [...effects, ...this.#poisoned(suspect)];
     effects.push(...this.#membership(lost(id, `${peer}: ${because}`, isCertain), now));
     if (this.#stopReason !== null && this.#isDeserted && !this.#ended())
@@ -852,6 +856,7 @@ export class CoordinatorCore {
     }
     const broken = this.#links.due(this.#world.record?.generation ?? 0, now, blameMs);
     if (broken) effects.push(...this.#broken(broken, now));
+    effects.push(...this.#takeIn(now));
     const { record, isAsking } = this.#world;
     if (record && isAsking && this.#firstBackMs !== undefined && now - this.#firstBackMs >= gatherMs)
       for (const id of record.members)
@@ -889,10 +894,25 @@ export class CoordinatorCore {
   ): CoordinatorEffect[] {
     const [reporter, peer] = fault.between;
     const other = peer === null ? undefined : this.#workers.find(peer);
-    // Twice between two that are alive: one of them is left out, and may join again when its links work.
-    if (fault.isRepeated && other && this.#workers.find(reporter))
-      return this.#lose(other, `its link failed in two generations running: ${fault.message}`, false, now);
-    return this.#membership({ type: "reopen", because: fault.message }, now);
+    // Twice between two that are alive: they cannot reach each other.
+    const both = fault.isRepeated && other && this.#workers.find(reporter);
+    if (!both || this.#links.seatApart(reporter, other.id, this.#world.record?.members ?? []))
+      return this.#membership({ type: "reopen", because: fault.message }, now);
+    const { generation = 0 } = this.#world.record ?? {};
+    const worse = this.#links.worseOf(reporter, other.id, generation) === reporter ? both : other;
+    const forMs = this.#links.leaveOut(placeOf(worse), now);
+    const found = `its link failed in two generations running: ${fault.message}`;
+    return this.#lose(worse, `${found}; it is not taken in again for ${Math.round(forMs / 1000)} s`, false, now);
+  }
+
+  /** Takes those in that were left out for long enough, or that nobody else can stand in for. */
+  #takeIn(now: Millis): CoordinatorEffect[] {
+    const isDeserted = this.#world.record?.members.every((id) => !this.#workers.find(id)) ?? false;
+    return this.#workers.connected().flatMap((worker) => {
+      if (!worker.isLeftOut || (!isDeserted && this.#links.isLeftOut(placeOf(worker), now))) return [];
+      worker.isLeftOut = false;
+      return this.#said(worker, { ...worker.hello.standing, phase: "spare", step: -1 }, true, now);
+    });
   }
 
   // The end.

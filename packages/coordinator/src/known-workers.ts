@@ -14,6 +14,8 @@ export interface KnownWorker {
   busyMs: Millis;
   /** What it said of its end. */
   bye: string | undefined;
+  /** Its links failed, and it is not taken in yet. */
+  isLeftOut: boolean;
 }
 
 export class KnownWorkers {
@@ -55,9 +57,18 @@ export class KnownWorkers {
       awayMs: undefined,
       busyMs: 0,
       bye: undefined,
+      isLeftOut: false,
     };
     // What it prepared it says again, once.
-    Object.assign(worker, { hello, ready: undefined, connection, heardMs: now, awayMs: undefined, busyMs: 0 });
+    Object.assign(worker, {
+      hello,
+      ready: undefined,
+      connection,
+      heardMs: now,
+      awayMs: undefined,
+      busyMs: 0,
+      isLeftOut: false,
+    });
     this.#byId.set(worker.id, worker);
     this.#byConnection.set(connection, worker);
     return { worker, left };

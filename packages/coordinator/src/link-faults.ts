@@ -1,4 +1,8 @@
-/** Links that failed while both their ends are alive. The first failure is answered by the next generation's new links; a pair's second in a row by leaving one out. */
+/**
+ * Links that failed while both their ends are alive. The first failure is answered by the next generation's new links. A pair's second in a row means that they
+ * cannot reach each other: they are seated apart, so that the ring has no link between them; where there are too few ranks for that, one of them is left out, and
+ * taken in again after a while, which grows each time.
+ */
 import type { Millis } from "@ringmaster/protocol";
 
 export interface LinkFault {
@@ -9,14 +13,22 @@ export interface LinkFault {
   readonly isRepeated: boolean;
 }
 
+/** How long a place is left out, the first time and at most. */
+const leastLeftOutMs = 20_000;
+const mostLeftOutMs = 600_000;
+
 export class LinkFaults {
   #open: { readonly fault: LinkFault; readonly generation: number; readonly atMs: Millis } | undefined;
   /** [pair]: the generation in which its link failed last. */
   readonly #failedIn = new Map<string, number>();
+  /** Pairs that are no neighbours in the ring. */
+  readonly #apart = new Set<string>();
+  /** [place] */
+  readonly #leftOut = new Map<string, { readonly forMs: Millis; readonly untilMs: Millis }>();
 
   /** A link's failure may be the first sign of a death: it waits for the other signs. */
   failed(reporter: string, peer: string | null, generation: number, message: string, now: Millis): void {
-    const pair = [reporter, peer ?? ""].sort().join(" ");
+    const pair = pairOf(reporter, peer ?? "");
     const before = this.#failedIn.get(pair);
     this.#failedIn.set(pair, generation);
     if (this.#failedIn.size > 10_000) this.#failedIn.clear();
@@ -38,4 +50,73 @@ export class LinkFaults {
     this.#open = undefined;
     return fault;
   }
+
+  /** Remembers that two cannot reach each other. @returns false: these members cannot be seated so that the two are no neighbours */
+  seatApart(one: string, other: string, members: readonly string[]): boolean {
+    const pair = pairOf(one, other);
+    this.#apart.add(pair);
+    if (this.#ordered(members) !== null) return true;
+    this.#apart.delete(pair);
+    return false;
+  }
+
+  /** The order of ranks: as given, unless that makes neighbours of two that cannot reach each other. */
+  order(members: readonly string[]): readonly string[] {
+    return this.#ordered(members) ?? members;
+  }
+
+  #ordered(members: readonly string[]): readonly string[] | null {
+    if (this.#apart.size === 0) return members;
+    const order = [...members];
+    const faultAt = () =>
+      order.findIndex((id, rank) => this.#apart.has(pairOf(id, order[(rank + 1) % order.length] ?? id)));
+    const faults = () =>
+      order.filter((id, rank) => this.#apart.has(pairOf(id, order[(rank + 1) % order.length] ?? id))).length;
+    const swap = (a: number, b: number) => {
+      [order[a], order[b]] = [order[b] ?? "", order[a] ?? ""];
+    };
+    for (let left = faults(); left > 0; ) {
+      const moved = (faultAt() + 1) % order.length;
+      const place = order.findIndex((_, other) => {
+        swap(moved, other);
+        const isBetter = faults() < left;
+        swap(moved, other);
+        return isBetter;
+      });
+      if (place < 0) return null;
+      swap(moved, place);
+      left = faults();
+    }
+    return order;
+  }
+
+  /** Which of two is to be left out: the one whose links with others have failed too, of late; else the second. */
+  worseOf(one: string, other: string, generation: number): string {
+    const count = (id: string) =>
+      [...this.#failedIn].filter(([pair, last]) => last >= generation - 2 && pair.split(" ").includes(id)).length;
+    return count(one) > count(other) ? one : other;
+  }
+
+  /** @returns for how long whoever comes from this place is not taken in */
+  leaveOut(place: string, now: Millis): Millis {
+    const last = this.#leftOut.get(place);
+    const isAnew = last === undefined || now - last.untilMs > mostLeftOutMs;
+    const forMs = isAnew ? leastLeftOutMs : Math.min(mostLeftOutMs, 2 * last.forMs);
+    if (this.#leftOut.size > 10_000) this.#leftOut.clear();
+    this.#leftOut.set(place, { forMs, untilMs: now + forMs });
+    return forMs;
+  }
+
+  isLeftOut(place: string, now: Millis): boolean {
+    return now < (this.#leftOut.get(place)?.untilMs ?? 0);
+  }
+
+  /** A worker that is gone does not come back under this id. */
+  forget(worker: string): void {
+    const isOf = (pair: string) => pair.split(" ").includes(worker);
+    for (const pair of this.#apart) if (isOf(pair)) this.#apart.delete(pair);
+    for (const pair of this.#failedIn.keys()) if (isOf(pair)) this.#failedIn.delete(pair);
+  }
 }
+
+const pairOf = (one: string, other: string): string => (one < other ? `${one} ${other}` : `${other} ${one}`);

@@ -81,6 +81,8 @@ export interface MembershipRules {
   /** Workers with which the run begins. */
   readonly firstRanks: number;
   readonly seats: number;
+  /** Workers in the order of ranks: neighbours have links. */
+  readonly order: (workers: readonly string[]) => readonly string[];
   /** [seats]: who sits where, by index into `workers`; null where they cannot hold all seats. */
   readonly seat: (workers: readonly string[]) => readonly number[] | null;
 }
@@ -354,7 +356,7 @@ function agree(world: World, record: Extract<MembershipRecord, { kind: "opened" 
     const staying = members.filter(({ isLeaving }) => !isLeaving);
     // Whoever leaves goes on as long as there is nobody else.
     const isAlone = staying.length === 0 && sparesOf(world).length === 0;
-    const seated = (isAlone ? members : staying).map(({ worker }) => worker);
+    const seated = rules.order((isAlone ? members : staying).map(({ worker }) => worker));
     const seating = seated.length === 0 ? null : rules.seat(seated);
     const { generation } = record;
     if (seating !== null)

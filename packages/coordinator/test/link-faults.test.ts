@@ -58,6 +58,47 @@ t.test("it knows whom a neighbour has lost, in this generation", async (t) => {
   t.same([faults.names("b", 3), faults.names("a", 3), faults.names("b", 4)], [true, false, false]);
 });
 
+t.test("two that cannot reach each other are no neighbours, where there are enough ranks", async (t) => {
+  const faults = new LinkFaults();
+  const five = ["a", "b", "c", "d", "e"];
+  t.same(faults.order(five), five);
+  t.equal(faults.seatApart("b", "c", ["a", "b", "c"]), false);
+  t.same(faults.order(["a", "b", "c"]), ["a", "b", "c"], "what cannot be is not remembered");
+  t.equal(faults.seatApart("b", "c", five), true);
+  t.equal(faults.seatApart("a", "e", five), true, "the ring has no ends");
+  const order = faults.order(five);
+  t.same([...order].sort(), five);
+  for (const [one, other] of ["bc", "ae"].map((pair) => pair.split(""))) {
+    const apart = Math.abs(order.indexOf(one ?? "") - order.indexOf(other ?? ""));
+    t.ok(apart > 1 && apart < 4, `${one} and ${other} in ${order}`);
+  }
+  faults.forget("c");
+  faults.forget("a");
+  t.same(faults.order(five), five, "another worker in their place is no neighbour's enemy");
+});
+
+t.test("whose links with others failed too is the one to leave out", async (t) => {
+  const faults = new LinkFaults();
+  faults.failed("a", "b", 4, "", 0);
+  t.equal(faults.worseOf("a", "b", 4), "b");
+  faults.failed("a", "c", 4, "", 0);
+  t.equal(faults.worseOf("a", "b", 5), "a");
+  t.equal(faults.worseOf("a", "b", 9), "b", "what failed long ago does not count");
+});
+
+t.test("a place is left out twice as long each time, up to ten minutes, and anew after a good while", async (t) => {
+  const faults = new LinkFaults();
+  t.equal(faults.isLeftOut("h (pid 1)", 0), false);
+  let now = 0;
+  for (const seconds of [20, 40, 80, 160, 320, 600, 600]) {
+    t.equal(faults.leaveOut("h (pid 1)", now), seconds * 1000);
+    t.same([faults.isLeftOut("h (pid 1)", now + 19_999), faults.isLeftOut("h (pid 2)", now)], [true, false]);
+    now += seconds * 1000;
+    t.equal(faults.isLeftOut("h (pid 1)", now), false);
+  }
+  t.equal(faults.leaveOut("h (pid 1)", now + 600_001), 20_000);
+});
+
 const linkLost = (generation: number, peer: number | null = 2): WorkerMessage => ({
   type: "WorkerLinkLost",
   generation,
@@ -77,7 +118,20 @@ t.test("a link that fails while both ends live is made anew, by another generati
   t.match(recordsIn(effects), [{ members: [idOf(0), idOf(1), idOf(2)] }]);
 });
 
-t.test("the second time running the other end is left out, and hung up on", async (t) => {
+t.test("the second time running two of four are seated apart", async (t) => {
+  const driven = stepping({ ranks: 4 });
+  driven.say(1, linkLost(1), 0);
+  driven.input({ type: "tick" }, 100);
+  proceedFrom(driven, [0, 1, 2, 3], 3);
+  driven.say(1, linkLost(2), 200);
+  t.match(recordsIn(driven.input({ type: "tick" }, 300)), [{ kind: "opened", generation: 3 }]);
+  const records = proceedFrom(driven, [0, 1, 2, 3], 3).flatMap((effect) => recordsIn([effect]));
+  const [record] = records;
+  t.equal(record?.kind, "proceeding");
+  t.equal(Math.abs((record?.members.indexOf(idOf(1)) ?? 0) - (record?.members.indexOf(idOf(2)) ?? 0)), 2);
+});
+
+t.test("of three, the second time running the other end is left out, and hung up on", async (t) => {
   const driven = stepping(three);
   driven.say(1, linkLost(1), 0);
   driven.input({ type: "tick" }, 100);

@@ -41,7 +41,7 @@ function script({
     ...{ firstRanks, seats, capacity },
     world: newWorld({ record, usedGeneration: record?.generation ?? 0, source }),
     give(input) {
-      const { world, effects } = nextWorld(self.world, input, { firstRanks, seats, seat });
+      const { world, effects } = nextWorld(self.world, input, { firstRanks, seats, order: (workers) => workers, seat });
       self.world = world;
       const isRecorded = effects.some(({ type }) => type === "record");
       return isRecorded ? [...effects, ...self.give({ type: "flushed" })] : effects;
@@ -135,7 +135,7 @@ t.test("the one that holds the newest step dies before it was copied: the next g
 t.test("two die in one record's writing: one more generation answers for both", async (t) => {
   const run = stepping("abcd");
   const { seats } = run;
-  const rules = { firstRanks: 4, seats, seat: () => [0, 0, 1, 1] };
+  const rules = { firstRanks: 4, seats, order: (workers: readonly string[]) => workers, seat: () => [0, 0, 1, 1] };
   const { world } = nextWorld(run.world, lost("d"), rules);
   const during = nextWorld(world, lost("c"), rules);
   t.same(during.effects, [], "nothing is decided while a record is being written");

@@ -54,6 +54,8 @@ export interface StepTime {
   readonly waitMs: Millis;
   /** Payload that a rank sends in a step. */
   readonly bytesSent: number;
+  /** What the ring takes for that by itself, with all gradients there from the beginning. */
+  readonly wireMs: Millis;
 }
 
 /** Of a step in which all ranks begin at once. */
@@ -70,7 +72,7 @@ export function stepTime(cluster: Cluster, bucketsAtMost?: number): StepTime {
   const computeMs = seatMs * most;
   const layout = layoutOf(settings);
   const inOrder = Array.from({ length: buckets }, (_, bucket) => bucket);
-  if (ranks === 1) return { totalMs: computeMs + optimizerMs, waitMs: 0, bytesSent: 0 };
+  if (ranks === 1) return { totalMs: computeMs + optimizerMs, waitMs: 0, bytesSent: 0, wireMs: 0 };
   const plan = {
     layout,
     seating,
@@ -79,13 +81,23 @@ export function stepTime(cluster: Cluster, bucketsAtMost?: number): StepTime {
     bytesPerMs: bytesPerMs(gbit),
     headerBytes,
   };
-  const heldMs = Math.max(...reductionTimes(plan, { buckets: inOrder, readyMs }));
+  const atOnce = readyMs.map((times) => times.map(() => 0));
+  const [heldMs, wireMs] = [readyMs, atOnce].map((ready) =>
+    Math.max(...reductionTimes(plan, { buckets: inOrder, readyMs: ready })),
+  ) as [Millis, Millis];
   const floats = layout.buckets.slice(0, buckets).reduce((sum, { length }) => sum + length, 0);
   return {
     totalMs: heldMs + optimizerMs,
     waitMs: heldMs - computeMs,
     bytesSent: (sentChunks(seating, ranks) / seats) * floats * 4,
+    wireMs,
   };
+}
+
+/** What no all-reduce can do without, of a rank: 2 (R - 1) / R of the gradients sent, at the link's full rate and without latency. */
+export function wireOptimum({ ranks, modelBytes, gbit }: Cluster): { readonly bytes: number; readonly ms: Millis } {
+  const bytes = ((2 * (ranks - 1)) / ranks) * modelBytes;
+  return { bytes, ms: bytes / bytesPerMs(gbit) };
 }
 
 /** Chunks that all ranks together send on, a rank on average. */

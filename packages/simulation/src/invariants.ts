@@ -1,7 +1,7 @@
 /** What holds in every world, whatever goes wrong in it. */
 import type { CoordinatorEffect, CoordinatorEnd, RunEvent } from "@ringmaster/coordinator";
 import type { Millis } from "@ringmaster/protocol";
-import type { WorkerEffect } from "@ringmaster/worker";
+import { terminatedExitCode, type WorkerEffect } from "@ringmaster/worker";
 import type { Content } from "./content.ts";
 import type { Disk, JournalContents } from "./disk.ts";
 import type { WorldSettings } from "./settings.ts";
@@ -10,8 +10,6 @@ import type { WorkerEnd, WorkerNode } from "./worker-node.ts";
 
 /** A worker to which nothing has happened for so long has no reason to be left out. */
 const healthyMs = 15_000;
-/** Exit code of one that was asked to leave. */
-const terminated = 143;
 
 /** The world, as far as it is looked at. */
 interface WatchedWorld {
@@ -133,11 +131,11 @@ export class Invariants {
     for (const node of workers)
       if (node.process.isAlive && node.line?.end)
         this.violate(`${node.process.name} has not ended, ${node.core.phase} after the run's end`);
-    const right = [0, end.exitCode, terminated];
+    const right = [0, end.exitCode, terminatedExitCode];
     const wrong = ends.find(({ exitCode }) => !right.includes(exitCode));
     if (wrong) this.violate(`worker ${wrong.worker} ended with ${wrong.code}: ${wrong.message}`);
     const there = new Set(
-      ends.flatMap(({ worker, exitCode }) => (exitCode === terminated ? [] : (workers[worker] ?? []))),
+      ends.flatMap(({ worker, exitCode }) => (exitCode === terminatedExitCode ? [] : (workers[worker] ?? []))),
     );
     if (end.code === "FINISHED") this.#checkDisk(settings.steps, there);
     if (end.code === "STOPPED") this.#checkDisk(Math.max(...disk.checkpoints.keys()), there);

@@ -1,6 +1,6 @@
 /** Some hours of a run on a cluster in which things fail: what becomes of its steps. */
 import type { Millis } from "@ringmaster/protocol";
-import { type Cluster, coarseBuckets, settingsOf, stepTime } from "./cluster.ts";
+import { type Cluster, coarseBuckets, settingsOf, stepTime, wireOptimum } from "./cluster.ts";
 import type { Fault } from "./faults.ts";
 import { Random } from "./random.ts";
 import { World, type WorldEvent } from "./world.ts";
@@ -30,9 +30,12 @@ export interface SimulationReport {
   /** Of one rank's throughput times the number of ranks. */
   readonly scalingEfficiency: number;
   readonly topology: "ring";
-  /** What a rank sends in a step, and against the 2 (S - 1) / S of the gradients that no all-reduce can do without. */
+  /** What a rank sends in a step, and against what no all-reduce can do without (`wireOptimum`). */
   readonly bytesSentPerStep: number;
   readonly bytesOverOptimum: number;
+  /** How long that takes by itself, and against the same. */
+  readonly wireMs: Millis;
+  readonly wireOverOptimum: number;
   /** Of a step, that the ring takes beyond computing. */
   readonly waitMs: Millis;
   readonly events: number;
@@ -46,7 +49,7 @@ const hourMs = 3_600_000;
 const repairMs = [20_000, 90_000] as const;
 
 export function simulateRun(options: SimulateOptions): SimulationReport {
-  const { seed, hours, ranks, seats, modelBytes } = options;
+  const { seed, hours, ranks, seats } = options;
   const buckets = coarseBuckets(options);
   const step = stepTime(options, buckets);
   const steps = Math.ceil((hours * hourMs) / step.totalMs) + 1;
@@ -64,7 +67,7 @@ export function simulateRun(options: SimulateOptions): SimulationReport {
   const [violation] = violations;
   if (violation !== undefined) throw new Error(`seed ${seed}: ${violation}`);
   const committed = world.coordinator?.core.committed ?? 0;
-  const floor = ((2 * (seats - 1)) / seats) * modelBytes;
+  const optimum = wireOptimum(options);
   return {
     ...{ seed, ranks, seats, hours, faults: faults.length, steps: committed, stepMs: step.totalMs },
     goodput: Math.min(1, (committed * step.totalMs) / (Math.min(nowMs, untilMs) - watch.beganMs)),
@@ -73,7 +76,9 @@ export function simulateRun(options: SimulateOptions): SimulationReport {
     scalingEfficiency: efficiency(options),
     topology: "ring",
     bytesSentPerStep: step.bytesSent,
-    bytesOverOptimum: floor === 0 ? 1 : step.bytesSent / floor,
+    bytesOverOptimum: ranks === 1 ? 1 : step.bytesSent / optimum.bytes,
+    wireMs: step.wireMs,
+    wireOverOptimum: ranks === 1 ? 1 : step.wireMs / optimum.ms,
     waitMs: step.waitMs,
     ...{ events, traceHash },
   };

@@ -1,6 +1,7 @@
 /** Schedules that broke designs like this one, or might: each is a test of its own. Times are virtual. */
+import type { RunEvent } from "@ringmaster/coordinator";
 import t from "tap";
-import type { World, WorldEvent } from "../src/index.ts";
+import type { World, WorldEvent, WorldSettings } from "../src/index.ts";
 import { heldMs, moments, play, steady } from "./fixtures/play.ts";
 
 const good = { violations: [], code: "FINISHED" };
@@ -214,17 +215,42 @@ t.test(
   },
 );
 
-t.test(
-  "one link is broken for good while both its ends reach the coordinator: one end is left out, and the run goes on",
-  async (t) => {
-    const settings = { ...steady, ranks: 4, seats: 4, steps: 300, datasetSize: 9600 };
-    const { violations, end } = play({
-      settings,
-      faults: [{ atMs: 500, kind: "part", workers: [1, 2], forMs: 60_000 }],
-    });
-    t.same({ violations, code: end?.code }, good);
-  },
-);
+/** What the coordinator tells of a run whose ranks 1 and 2 cannot reach each other for a while, though both reach it. */
+function playParted(settings: WorldSettings, forMs: number) {
+  const told: RunEvent[] = [];
+  const { violations, end, nowMs } = play({
+    settings,
+    faults: [{ atMs: 500, kind: "part", workers: [1, 2], forMs }],
+    onEvent: (_, event) => {
+      if (event.type === "coordinator" && event.effect.type === "event") told.push(event.effect.event);
+    },
+  });
+  const worlds = told.flatMap((event) =>
+    event.type === "proceeding" ? [event.members.map(({ workerId }) => workerId)] : [],
+  );
+  const lost = told.flatMap((event) => (event.type === "lost" ? [event.because] : []));
+  return { violations, end, nowMs, worlds, lost };
+}
+
+t.test("two of four that cannot reach each other are seated apart, and nobody is left out", async (t) => {
+  const { violations, end, worlds, lost } = playParted({ ...four, steps: 300, datasetSize: 9600 }, 60_000);
+  t.same({ violations, code: end?.code }, good);
+  t.same(lost, []);
+  const [first = [], last = []] = [worlds.at(0), worlds.at(-1)];
+  t.same([...last].sort(), [...first].sort());
+  const places = [first[1], first[2]].map((id) => last.indexOf(id ?? ""));
+  t.equal(Math.abs((places[0] ?? 0) - (places[1] ?? 0)), 2, "they sit across from each other");
+});
+
+t.test("of three, one is left out for longer each time, and is back once they reach each other", async (t) => {
+  const { violations, end, worlds, lost } = playParted({ ...steady, steps: 3000, datasetSize: 96_000 }, 100_000);
+  t.same({ violations, code: end?.code }, good);
+  t.same(
+    lost.map((because) => /not taken in again for (\d+) s$/.exec(because)?.[1]),
+    ["20", "40"],
+  );
+  t.equal(worlds.at(-1)?.length, 3);
+});
 
 t.test("a coordinator that sleeps beyond its lease and wakes is fenced, and its workers are the other's", async (t) => {
   const settings = { ...steady, steps: 400, datasetSize: 12_800 };

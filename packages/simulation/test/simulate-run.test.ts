@@ -37,7 +37,7 @@ t.test("the report is data that JSON carries whole", async (t) => {
       "longestRecoveryMs",
       "scalingEfficiency",
     ],
-    ...["bytesSentPerStep", "bytesOverOptimum", "waitMs", "events", "traceHash"],
+    ...["bytesSentPerStep", "bytesOverOptimum", "wireMs", "wireOverOptimum", "waitMs", "events", "traceHash"],
   ];
   t.same(Object.keys(report).sort(), [...numbers, "recoveries", "topology"].sort());
   for (const [name, value] of Object.entries(report)) if (numbers.includes(name)) t.ok(Number.isFinite(value), name);
@@ -47,7 +47,7 @@ t.test("efficiency falls with the ranks and with slower links, and one rank wait
   const ranks = [1, 2, 4, 16, 64];
   const fast = scalingCurve(cluster, ranks);
   const slow = scalingCurve({ ...cluster, gbit: 1, latencyMs: 1 }, ranks);
-  t.match(fast[0], { ranks: 1, efficiency: 1, waitMs: 0, bytesSent: 0 });
+  t.match(fast[0], { ranks: 1, efficiency: 1, waitMs: 0, bytesSent: 0, wireMs: 0 });
   for (const [index, point] of fast.entries()) {
     t.ok(point.efficiency <= (fast[index - 1]?.efficiency ?? 1));
     t.ok((slow[index]?.efficiency ?? 2) <= point.efficiency);

@@ -94,10 +94,11 @@ export type ComputeReport =
       readonly seat: number;
       readonly dataMs: number;
       readonly computeMs: number;
+      readonly isLast: boolean;
     }
-  /** World of one: this thread has folded its part. */
+  /** World of one: this thread has folded its part, the last that it does for a command. */
   | { readonly type: "folded" }
-  /** This thread is through with a command and touches no memory until the next. */
+  /** This thread is through with a command and touches no memory until the next; so it is after a report that is the command's last. */
   | { readonly type: "done" }
   /** So it is after a failure. BARRIER_ABORTED: another thread has failed. */
   | { readonly type: "failed"; readonly code: string; readonly message: string };

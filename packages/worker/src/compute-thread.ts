@@ -129,27 +129,38 @@ async function start(): Promise<(command: ComputeCommand | UseMemory) => void> {
       return { dataMs: 0, computeMs: 0 };
     };
 
+    /** Works this thread's seats and folds, where all of the world's are here. The last report says that it is. */
+    const round = (
+      { command, seats }: { command: number; seats: readonly SeatWork[] },
+      buckets: readonly number[],
+      foldInto: 0 | 1 | null,
+      compute: (work: SeatWork) => { dataMs: number; computeMs: number },
+    ) => {
+      const own = mine(seats);
+      for (const each of own) {
+        const timing = compute(each);
+        const isLast = foldInto === null && each === own.at(-1);
+        report({ type: "seatReady", command, seat: each.seat, ...timing, isLast });
+      }
+      if (foldInto !== null) fold(seats, buckets, foldInto);
+      else if (own.length === 0) report({ type: "done" });
+    };
+
     work = (next) => {
       switch (next.type) {
         case "step": {
-          const { command, seats, compute } = next;
-          if (next.update !== null) update(next.update);
-          if (compute === null) return;
-          for (const each of mine(seats))
-            report({ type: "seatReady", command, seat: each.seat, ...train(each, compute) });
-          if (compute.foldInto !== null) fold(seats, layout.stepBuckets, compute.foldInto);
-          return;
+          const { update: held, compute } = next;
+          if (held !== null) update(held);
+          if (compute === null) return report({ type: "done" });
+          return round(next, layout.stepBuckets, compute.foldInto, (each) => train(each, compute));
         }
         case "evaluate": {
-          const { command, seats, split, foldInto } = next;
-          for (const { seat, buffer } of mine(seats))
-            report({ type: "seatReady", command, seat, ...computer.evaluate(split, seat, buffer) });
-          if (foldInto !== null) fold(seats, [layout.evaluationBucket], foldInto);
-          return;
+          const evaluate = ({ seat, buffer }: SeatWork) => computer.evaluate(next.split, seat, buffer);
+          return round(next, [layout.evaluationBucket], next.foldInto, evaluate);
         }
         case "initialise":
           if (thread === 0) writeInitialState(tensors, model);
-          return;
+          return report({ type: "done" });
       }
     };
 
@@ -167,7 +178,6 @@ async function start(): Promise<(command: ComputeCommand | UseMemory) => void> {
   return (command) => {
     if (command.type === "useMemory") return useMemory(command);
     work?.(command);
-    report({ type: "done" });
   };
 }
 

@@ -103,8 +103,11 @@ export class ComputeThreads {
         // Another thread's failure is the one to tell of.
         if (report.code !== "BARRIER_ABORTED") this.#fail(new WorkerError(report.code, report.message));
         return;
-      default:
+      default: {
+        const isLast = report.type === "folded" || (report.type === "seatReady" && report.isLast);
+        if (isLast) this.underWay.done(thread, performance.now());
         return this.#events.heard(thread, report);
+      }
     }
   }
 

@@ -11,5 +11,5 @@ export {
   type StandingOutcome,
   type Verdict,
 } from "./standing.ts";
-export { WorkerCore } from "./worker-core.ts";
+export { terminatedExitCode, WorkerCore } from "./worker-core.ts";
 export type { OptimizerUpdate, WorkerEffect, WorkerIdentity, WorkerInput } from "./worker-io.ts";

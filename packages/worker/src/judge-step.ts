@@ -18,7 +18,7 @@ export interface SpoiledStep {
 const mostSkippedInRow = 10;
 
 /**
- * @param progress before the step
+ * @param progress before the step; messages count steps as users do, from 1
  * @param notFinite what is known of tensors that are not finite; null where nothing is
  */
 export function judgeStep(
@@ -31,7 +31,7 @@ export function judgeStep(
   if (!isRight) {
     const found = `${tail.samples} samples with receipt ${tail.receipt.join(".")}`;
     const wanted = `${expected.samples} samples with receipt ${expected.receipt.join(".")}`;
-    const message = `step ${step}: a sample was left out, used twice or stale: expected ${wanted}, found ${found}`;
+    const message = `step ${step + 1}: a sample was left out, used twice or stale: expected ${wanted}, found ${found}`;
     return { code: "RECEIPT_WRONG", message };
   }
   // Whatever it gives this time: what is left out must not depend on who computed it.
@@ -44,7 +44,7 @@ export function judgeStep(
   const found = notFinite === null ? "" : ` (${notFinite})`;
   if (onNotFinite === "restore" && leftOut.length < maxLeftOut) {
     const what = isLossFinite ? "the gradient is not finite" : `the loss is ${tail.loss}`;
-    return { goBack: `step ${step}: ${what}${found}` };
+    return { goBack: `step ${step + 1}: ${what}${found}` };
   }
   const inRow = {
     stop: "",
@@ -52,13 +52,16 @@ export function judgeStep(
     restore: `, after ${maxLeftOut} other steps for which the run went back`,
   }[onNotFinite];
   if (!isLossFinite) {
-    const advice = "lower the learning rate, or look for bad values in the data; the last checkpoint is good";
-    return { code: "LOSS_NOT_FINITE", message: `step ${step}: the loss is ${tail.loss}${found}${inRow}: ${advice}` };
+    const advice = "lower the learning rate, or look for bad values in the data; checkpoints are from before it";
+    return {
+      code: "LOSS_NOT_FINITE",
+      message: `step ${step + 1}: the loss is ${tail.loss}${found}${inRow}: ${advice}`,
+    };
   }
   const atScale = precision === "float16" ? ", at the smallest loss scale" : "";
   const other = precision === "float16" ? "train in bfloat16 or float32" : "look for bad values in the data";
   return {
     code: "GRADIENT_NOT_FINITE",
-    message: `step ${step}: the gradient is not finite${atScale}${found}${inRow}: lower the learning rate, or ${other}; the last checkpoint is good`,
+    message: `step ${step + 1}: the gradient is not finite${atScale}${found}${inRow}: lower the learning rate, or ${other}; checkpoints are from before it`,
   };
 }

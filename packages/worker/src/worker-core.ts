@@ -39,7 +39,7 @@ import type { WorkerEffect, WorkerEvent, WorkerIdentity, WorkerInput } from "./w
 type Input<Type extends WorkerInput["type"]> = Extract<WorkerInput, { type: Type }>;
 
 /** Exit code of a process that was asked to end (128 + SIGTERM). */
-const terminated = 143;
+export const terminatedExitCode = 143;
 const stopped = 130;
 
 export class WorkerCore {
@@ -471,7 +471,7 @@ export class WorkerCore {
   }
 
   #leave(reason: string): WorkerEffect[] {
-    return [...this.#say({ type: "WorkerBye", reason }), ...this.#end(terminated, "TERMINATED", reason)];
+    return [...this.#say({ type: "WorkerBye", reason }), ...this.#end(terminatedExitCode, "TERMINATED", reason)];
   }
 
   #end(exitCode: number, code: string, message: string): WorkerEffect[] {

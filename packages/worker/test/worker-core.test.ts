@@ -212,7 +212,7 @@ t.test("a gradient that is not finite ends the run, naming what is not", async (
         type: "WorkerFailed",
         concerns: "run",
         code: "GRADIENT_NOT_FINITE",
-        message: /^step 0: .*conv\/kernel/,
+        message: /^step 1: .*conv\/kernel/,
       },
     },
     { type: "end", exitCode: 1 },
@@ -252,7 +252,7 @@ t.test(
           type: "WorkerSpoiled",
           generation: 1,
           step: 1,
-          message: /^step 1: the loss is NaN \(conv\/kernel\)$/,
+          message: /^step 2: the loss is NaN \(conv\/kernel\)$/,
         },
       },
     ]);

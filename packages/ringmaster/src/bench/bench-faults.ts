@@ -6,9 +6,10 @@
  * - replace-ms: from the same kill to the first step with the worker that was started in place of the dead one.
  * - coordinator-back-ms: from the kill of the coordinator to the first step that its successor commits. Workers do not stand still meanwhile.
  * - coordinator-steps-lost: steps that were shown before and were gone back or are missing afterwards, over all kills.
- * - overhead: nothing of it can be switched off, so it is read off a profile of all processes' main threads: the time in the code that is there for faults alone
- *   (heartbeats, what is kept to be said again, snapshots, journal, membership), as a percentage of what the cores could have computed.
- * - goodput: steps in three minutes with a kill of a rank each minute, as a percentage of those without.
+ * - overhead: throughput with all this against without. Nothing of it can be switched off, so it is read off a profile of all processes' main threads: what the
+ *   cores have left when the code that is there for faults alone is done (heartbeats, what is kept to be said again, snapshots, journal, membership).
+ *   `npm run bench:against` compares with a commit from before there was any of it.
+ * - goodput: steps in three minutes with a kill of a rank each minute, against those without.
  */
 import { availableParallelism } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -28,8 +29,8 @@ const metrics = {
   "replace-ms": "ms, p95",
   "coordinator-back-ms": "ms, p95",
   "coordinator-steps-lost": "steps",
-  overhead: "% of the cores",
-  goodput: "% of an undisturbed run's steps",
+  overhead: "ratio",
+  goodput: "ratio",
 } as const;
 
 type Work = keyof typeof metrics;
@@ -62,7 +63,7 @@ export async function* benchFaults(options: BenchOptions): AsyncGenerator<BenchL
     }
     for (const work of wanted) {
       const values = figures.flatMap((figure) => figure[work] ?? []);
-      const value = work === "coordinator-steps-lost" ? sum(values) : p95(values);
+      const value = summary(work, values);
       yield { bench: "faults", work, metric: metrics[work], value, runs: values.length };
     }
   }
@@ -171,7 +172,7 @@ const forFaults =
 async function* measureOverhead({ cliFile, steps, runs }: BenchOptions): AsyncGenerator<Figures> {
   for (let run = 0; run < runs; run++) {
     const { profiledSeconds, seconds } = await profiledRun({ cliFile, ranks, steps, files: forFaults });
-    yield { overhead: (100 * profiledSeconds) / seconds / availableParallelism() };
+    yield { overhead: 1 - profiledSeconds / seconds / availableParallelism() };
   }
 }
 
@@ -197,7 +198,12 @@ async function* measureGoodput({ cliFile, onProgress }: BenchOptions): AsyncGene
     }
   };
   const undisturbed = await stepsIn(false);
-  yield { goodput: (100 * (await stepsIn(true))) / undisturbed };
+  yield { goodput: (await stepsIn(true)) / undisturbed };
+}
+
+function summary(work: Work, values: readonly number[]): number {
+  if (work === "coordinator-steps-lost") return sum(values);
+  return metrics[work] === "ratio" ? median(values) : p95(values);
 }
 
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);

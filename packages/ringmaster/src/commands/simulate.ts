@@ -83,14 +83,14 @@ async function simulate({ scaling, world, out, json, ...options }: SimulateComma
 
 function inWords(report: SimulationReport): string {
   const { ranks, seats, hours, faults, steps, stepMs, goodput, recoveries, longestRecoveryMs, seed } = report;
-  const { scalingEfficiency, bytesSentPerStep, bytesOverOptimum, waitMs } = report;
+  const { scalingEfficiency, bytesSentPerStep, bytesOverOptimum, wireMs, wireOverOptimum, waitMs } = report;
   const causes = Object.entries(recoveries).flatMap(([cause, count]) => (count > 0 ? [`${cause} ${count}`] : []));
   return [
     `${ranks} ranks on ${seats} seats, ${hours} h, ${faults} faults, seed ${seed}`,
     `goodput            ${percent(goodput)}  (${steps} steps of ${stepMs.toFixed(1)} ms)`,
     `recoveries         ${causes.join(", ") || "none"}; the longest took ${(longestRecoveryMs / 1000).toFixed(1)} s`,
     `scaling efficiency ${percent(scalingEfficiency)}  (flat ring)`,
-    `on the wire        ${megabytes(bytesSentPerStep)} a rank and step, ${bytesOverOptimum.toFixed(3)} x the optimum; ${waitMs.toFixed(1)} ms of a step are waited for it`,
+    `on the wire        ${megabytes(bytesSentPerStep)} a rank and step, ${bytesOverOptimum.toFixed(3)} x the optimum, for ${wireMs.toFixed(1)} ms, ${wireOverOptimum.toFixed(3)} x; ${waitMs.toFixed(1)} ms of a step are waited for it`,
     "",
   ].join("\n");
 }

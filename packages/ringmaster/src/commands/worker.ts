@@ -4,7 +4,7 @@ import { CoordinatorError } from "@ringmaster/coordinator";
 import { listenForShutdown } from "@ringmaster/launch";
 import { loadDefinition } from "@ringmaster/training";
 import { dialCoordinator } from "@ringmaster/transport";
-import type { WorkerLog } from "@ringmaster/worker";
+import { terminatedExitCode, type WorkerLog } from "@ringmaster/worker";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { exitCodes } from "../exit-codes.ts";
 import { openLog } from "../run/log-file.ts";
@@ -110,8 +110,9 @@ async function joinRun(config: string, options: WorkerCommandOptions): Promise<n
       throw new CoordinatorError(end.code, end.message);
     return end.exitCode;
   } catch (error) {
-    // Whoever asked it to stop knows why.
-    if (shutdown.stop.aborted || shutdown.orphaned.aborted) return exitCodes.interrupted;
+    // Whoever asked it to stop knows why: a signal asks a worker to leave, and nobody has to wait for one that has not joined.
+    if (shutdown.toldToStop.aborted || shutdown.orphaned.aborted) return exitCodes.interrupted;
+    if (shutdown.stop.aborted) return terminatedExitCode;
     throw error;
   } finally {
     shutdown.release();
