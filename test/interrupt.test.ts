@@ -1,6 +1,9 @@
 /** Ctrl-C, as a terminal sends it: to every process of the group. */
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
 import { setTimeout } from "node:timers/promises";
 import t, { type Test } from "tap";
+import { startWorker } from "./harness/by-hand.ts";
 import { signal } from "./harness/processes.ts";
 import { checkCode, checkNoStackTrace, type Ended, type Launch, start, succeed } from "./harness/ringmaster.ts";
 import {
@@ -118,3 +121,19 @@ for (const [when, ranks, reached] of early) {
     checkNoStackTrace(t, ended);
   });
 }
+
+t.test(
+  "a worker that is asked to leave before it has found a coordinator exits with 143, as one that has joined",
+  async (t) => {
+    const server = createServer().listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    server.close();
+    const launch = startWorker(t, smallConfig, { url: `ws://127.0.0.1:${port}`, token: "a-token" });
+    await launch.line(/no coordinator answers/);
+    signal(launch.pid, "SIGTERM");
+    const ended = await launch.goneWithin(promisedMs);
+    checkCode(t, ended, 143);
+    checkNoStackTrace(t, ended);
+  },
+);

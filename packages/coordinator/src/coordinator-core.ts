@@ -12,6 +12,7 @@ import {
   type Millis,
   maxErrorChars,
   maxLeftOut,
+  planWord,
   type RunConfig,
   shorten,
   type WorkerDone,
@@ -360,7 +361,7 @@ export class CoordinatorCore {
     const begun = this.#options.recovered?.record && !this.#hasBegun ? this.#begin(this.#ledger.committed) : [];
     const note = isMixed && this.#hasBegun && !this.#saidNumerics ? [this.#noteOnNumerics()] : [];
     if (this.#world.record !== null || this.#world.writing !== null) {
-      worker.isLeftOut = isSpare && this.#links.isLeftOut(placeOf(worker), now);
+      worker.isLeftOut = isSpare && this.#links.isLeftOut(worker, now);
       return [...begun, ...note, ...(worker.isLeftOut ? [] : this.#said(worker, at, true, now))];
     }
     // The run begins with those that joined first, in that order.
@@ -564,7 +565,8 @@ export class CoordinatorCore {
     for (const { step } of reports) this.#stateIds.delete(step - 1000);
     if (reports.length > 0) this.#suspects.passed(this.#ledger.committed);
     const seats = this.#config?.seats;
-    const inEffect = reports.find(({ tail }) => tail.plan === seats);
+    const words = this.#plan && seats !== undefined ? seats * planWord(this.#plan.planId) : null;
+    const inEffect = reports.find(({ tail }) => tail.plan === words);
     if (this.#plan && this.#plan.after === null && inEffect) {
       this.#plan.after = inEffect.step;
       if (this.#stopReason !== null && this.#plan.change !== "stop") effects.push(...this.#planned("stop"));
@@ -681,7 +683,7 @@ export class CoordinatorCore {
     }
   }
 
-  /** One at a time: the tail's word does not say which plan it counts. A stop is planned as soon as the plan before it took effect. */
+  /** One at a time: a rank has one plan. A stop is planned as soon as the plan before it took effect. */
   #planned(change: "stop" | "checkpoint"): CoordinatorEffect[] {
     if (this.#plan?.after === null) return [];
     this.#plan = { planId: this.#options.usedPlans + ++this.#plans, change, after: null };
@@ -894,13 +896,13 @@ export class CoordinatorCore {
   ): CoordinatorEffect[] {
     const [reporter, peer] = fault.between;
     const other = peer === null ? undefined : this.#workers.find(peer);
-    // Twice between two that are alive: they cannot reach each other.
-    const both = fault.isRepeated && other && this.#workers.find(reporter);
-    if (!both || this.#links.seatApart(reporter, other.id, this.#world.record?.members ?? []))
+    const first = this.#workers.find(reporter);
+    const { members = [], generation = 0 } = this.#world.record ?? {};
+    // Twice between two that are alive, and they cannot reach each other.
+    if (!fault.isRepeated || !first || !other || this.#links.seatApart(reporter, other.id, members))
       return this.#membership({ type: "reopen", because: fault.message }, now);
-    const { generation = 0 } = this.#world.record ?? {};
-    const worse = this.#links.worseOf(reporter, other.id, generation) === reporter ? both : other;
-    const forMs = this.#links.leaveOut(placeOf(worse), now);
+    const worse = this.#links.worseOf(first, other, generation);
+    const forMs = this.#links.leaveOut(worse, now);
     const found = `its link failed in two generations running: ${fault.message}`;
     return this.#lose(worse, `${found}; it is not taken in again for ${Math.round(forMs / 1000)} s`, false, now);
   }
@@ -909,7 +911,7 @@ export class CoordinatorCore {
   #takeIn(now: Millis): CoordinatorEffect[] {
     const isDeserted = this.#world.record?.members.every((id) => !this.#workers.find(id)) ?? false;
     return this.#workers.connected().flatMap((worker) => {
-      if (!worker.isLeftOut || (!isDeserted && this.#links.isLeftOut(placeOf(worker), now))) return [];
+      if (!worker.isLeftOut || (!isDeserted && this.#links.isLeftOut(worker, now))) return [];
       worker.isLeftOut = false;
       return this.#said(worker, { ...worker.hello.standing, phase: "spare", step: -1 }, true, now);
     });

@@ -4,6 +4,7 @@
  * taken in again after a while, which grows each time.
  */
 import type { Millis } from "@ringmaster/protocol";
+import { type KnownWorker, placeOf } from "./known-workers.ts";
 
 export interface LinkFault {
   /** Who said it, and of whom. */
@@ -90,15 +91,18 @@ export class LinkFaults {
     return order;
   }
 
-  /** Which of two is to be left out: the one whose links with others have failed too, of late; else the second. */
-  worseOf(one: string, other: string, generation: number): string {
-    const count = (id: string) =>
+  /** Which of two is to be left out: the one that was before, else the one whose links with others have failed too, of late; else the second. */
+  worseOf(one: KnownWorker, other: KnownWorker, generation: number): KnownWorker {
+    const failures = ({ id }: KnownWorker) =>
       [...this.#failedIn].filter(([pair, last]) => last >= generation - 2 && pair.split(" ").includes(id)).length;
-    return count(one) > count(other) ? one : other;
+    const wasOut = (worker: KnownWorker) => this.#leftOut.has(placeOf(worker));
+    if (wasOut(one) !== wasOut(other)) return wasOut(one) ? one : other;
+    return failures(one) > failures(other) ? one : other;
   }
 
-  /** @returns for how long whoever comes from this place is not taken in */
-  leaveOut(place: string, now: Millis): Millis {
+  /** @returns for how long it is not taken in, nor another from the same place: it comes back under another id */
+  leaveOut(worker: KnownWorker, now: Millis): Millis {
+    const place = placeOf(worker);
     const last = this.#leftOut.get(place);
     const isAnew = last === undefined || now - last.untilMs > mostLeftOutMs;
     const forMs = isAnew ? leastLeftOutMs : Math.min(mostLeftOutMs, 2 * last.forMs);
@@ -107,8 +111,8 @@ export class LinkFaults {
     return forMs;
   }
 
-  isLeftOut(place: string, now: Millis): boolean {
-    return now < (this.#leftOut.get(place)?.untilMs ?? 0);
+  isLeftOut(worker: KnownWorker, now: Millis): boolean {
+    return now < (this.#leftOut.get(placeOf(worker))?.untilMs ?? 0);
   }
 
   /** A worker that is gone does not come back under this id. */

@@ -1,5 +1,6 @@
 import type { WorkerMessage } from "@ringmaster/protocol";
 import t from "tap";
+import type { KnownWorker } from "../src/known-workers.ts";
 import { LinkFaults } from "../src/link-faults.ts";
 import {
   closedIn,
@@ -12,7 +13,7 @@ import {
   regrouping,
   stepping,
 } from "./fixtures/core.ts";
-import { idOf } from "./fixtures/messages.ts";
+import { helloOf, idOf } from "./fixtures/messages.ts";
 
 const blameMs = 100;
 
@@ -77,26 +78,41 @@ t.test("two that cannot reach each other are no neighbours, where there are enou
   t.same(faults.order(five), five, "another worker in their place is no neighbour's enemy");
 });
 
+/** As far as a link's ends are looked at. */
+const workerOf = (id: string, index: number): KnownWorker => ({
+  ...{ id, hello: helloOf(index), ready: undefined, connection: undefined, heardMs: 0, awayMs: undefined, busyMs: 0 },
+  ...{ bye: undefined, isLeftOut: false },
+});
+const [a, b] = [workerOf("a", 0), workerOf("b", 1)];
+
 t.test("whose links with others failed too is the one to leave out", async (t) => {
   const faults = new LinkFaults();
   faults.failed("a", "b", 4, "", 0);
-  t.equal(faults.worseOf("a", "b", 4), "b");
+  t.equal(faults.worseOf(a, b, 4), b);
   faults.failed("a", "c", 4, "", 0);
-  t.equal(faults.worseOf("a", "b", 5), "a");
-  t.equal(faults.worseOf("a", "b", 9), "b", "what failed long ago does not count");
+  t.equal(faults.worseOf(a, b, 5), a);
+  t.equal(faults.worseOf(a, b, 9), b, "what failed long ago does not count");
 });
 
-t.test("a place is left out twice as long each time, up to ten minutes, and anew after a good while", async (t) => {
+t.test("whoever was left out before is left out again, under another id too", async (t) => {
   const faults = new LinkFaults();
-  t.equal(faults.isLeftOut("h (pid 1)", 0), false);
+  faults.leaveOut(a, 0);
+  const again = workerOf("another", 0);
+  t.equal(faults.worseOf(again, b, 9), again);
+  t.equal(faults.worseOf(b, again, 9), again);
+});
+
+t.test("one is left out twice as long each time, up to ten minutes, and anew after a good while", async (t) => {
+  const faults = new LinkFaults();
+  t.equal(faults.isLeftOut(a, 0), false);
   let now = 0;
   for (const seconds of [20, 40, 80, 160, 320, 600, 600]) {
-    t.equal(faults.leaveOut("h (pid 1)", now), seconds * 1000);
-    t.same([faults.isLeftOut("h (pid 1)", now + 19_999), faults.isLeftOut("h (pid 2)", now)], [true, false]);
+    t.equal(faults.leaveOut(a, now), seconds * 1000);
+    t.same([faults.isLeftOut(a, now + 19_999), faults.isLeftOut(b, now)], [true, false]);
     now += seconds * 1000;
-    t.equal(faults.isLeftOut("h (pid 1)", now), false);
+    t.equal(faults.isLeftOut(a, now), false);
   }
-  t.equal(faults.leaveOut("h (pid 1)", now + 600_001), 20_000);
+  t.equal(faults.leaveOut(a, now + 600_001), 20_000);
 });
 
 const linkLost = (generation: number, peer: number | null = 2): WorkerMessage => ({

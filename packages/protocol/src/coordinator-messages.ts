@@ -78,6 +78,12 @@ export const coordinatorProceedSchema = record({
 });
 export type CoordinatorProceed = z.infer<typeof coordinatorProceedSchema>;
 
+/**
+ * What a seat adds to a step's tail whose rank has a plan (0 without one). Small enough that 1,024 seats' sum is exact in float32, and different for any two
+ * plans that ranks may have at one time: S times a plan's word is the sum of no other words.
+ */
+export const planWord = (planId: number): number => 1 + ((planId - 1) % 4093);
+
 /** A planned change; it takes effect after the step whose tail says that all ranks have it. Plans are numbered; a worker has one at a time, the newest. */
 export const coordinatorPlanSchema = record({
   type: exactly("CoordinatorPlan"),

@@ -28,6 +28,7 @@ export type {
   CoordinatorStart,
   CoordinatorWelcome,
 } from "./coordinator-messages.ts";
+export { planWord } from "./coordinator-messages.ts";
 export { describeIssues, expecting, quote, shorten } from "./explain.ts";
 export {
   maxBatchSize,

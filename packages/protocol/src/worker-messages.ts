@@ -133,7 +133,7 @@ export const workerHeldSchema = record({
   step: uint32(),
   stateId: stateId(),
   /**
-   * Sums over the global batch; `plan`: seats whose rank had the pending plan; `overflowed`: seats whose gradients were not all finite; `receipt`: the sums of
+   * Sums over the global batch; `plan`: sum of the seats' plan words; `overflowed`: seats whose gradients were not all finite; `receipt`: the sums of
    * four limbs of hash(step, slot, sample id).
    */
   tail: record({

@@ -81,16 +81,15 @@ export function stepTime(cluster: Cluster, bucketsAtMost?: number): StepTime {
     bytesPerMs: bytesPerMs(gbit),
     headerBytes,
   };
-  const atOnce = readyMs.map((times) => times.map(() => 0));
-  const [heldMs, wireMs] = [readyMs, atOnce].map((ready) =>
-    Math.max(...reductionTimes(plan, { buckets: inOrder, readyMs: ready })),
-  ) as [Millis, Millis];
+  const reducedAfter = (ready: readonly (readonly Millis[])[]): Millis =>
+    Math.max(...reductionTimes(plan, { buckets: inOrder, readyMs: ready }));
+  const heldMs = reducedAfter(readyMs);
   const floats = layout.buckets.slice(0, buckets).reduce((sum, { length }) => sum + length, 0);
   return {
     totalMs: heldMs + optimizerMs,
     waitMs: heldMs - computeMs,
     bytesSent: (sentChunks(seating, ranks) / seats) * floats * 4,
-    wireMs,
+    wireMs: reducedAfter(readyMs.map((times) => times.map(() => 0))),
   };
 }
 

@@ -48,7 +48,7 @@ interface SeatBuffer {
 interface NextStep {
   readonly step: number;
   readonly tag: string;
-  readonly plan: boolean;
+  readonly plan: number;
   readonly foldInto: 0 | 1 | null;
 }
 
@@ -217,7 +217,7 @@ export class SimulatedCompute {
           buffer.gradient = given.gradient;
           for (let bucket = 0; bucket < buckets; bucket++) buffer.parts[bucket] = content.part(given.gradient, bucket);
         }
-        buffer.tail = { ...(isKept ? buffer.tail : given.tail), plan: plan ? 1 : 0 };
+        buffer.tail = { ...(isKept ? buffer.tail : given.tail), plan };
         this.#slots.ready(command, seat);
         this.#events.seatReady(seat);
         ended();

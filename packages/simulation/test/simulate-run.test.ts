@@ -8,6 +8,7 @@ t.test("without faults a run makes all the steps that fit into its time", async 
   t.match(report, { faults: 0, recoveries: { death: 0, hang: 0, link: 0, join: 0, leave: 0, coordinator: 0 } });
   t.ok(report.goodput > 0.98 && report.goodput <= 1, `goodput ${report.goodput}`);
   t.ok(report.bytesOverOptimum >= 1 && report.bytesOverOptimum < 1.01);
+  t.ok(report.wireOverOptimum >= 1 && report.wireMs > 0, `${report.wireOverOptimum} times the optimum`);
   t.ok(report.scalingEfficiency > 0.9 && report.scalingEfficiency <= 1);
 });
 

@@ -24,7 +24,7 @@ export interface SeatComputer {
   readonly rewrites: readonly boolean[];
   /**
    * @param buffer byte offset of the seat's flat buffer
-   * @param plan whether this rank has the pending plan
+   * @param plan the word of the plan that this rank has, 0: none
    * @param lossScale what the loss is multiplied by before it is differentiated; 1 but in float16
    * @param onBucket called as soon as a bucket of the step is in the buffer, the last with the tail, in the layout's order
    */
@@ -32,7 +32,7 @@ export interface SeatComputer {
     step: number,
     seat: number,
     buffer: number,
-    options: { readonly plan: boolean; readonly lossScale: number },
+    options: { readonly plan: number; readonly lossScale: number },
     onBucket?: (bucket: number) => void,
   ): SeatTiming;
   evaluate(split: EvaluationSplit, seat: number, buffer: number): SeatTiming;
@@ -73,7 +73,7 @@ export function createSeatComputer(surroundings: StepSurroundings, data: Prepare
       const tail = new Float32Array(memory.buffer, buffer + 4 * layout.tailStart, tailFields);
       if (samples === 0) {
         new Float32Array(memory.buffer, buffer, trainFloats).fill(0);
-        writeTail(tail, { loss: 0, correct: 0, samples: 0, plan: plan ? 1 : 0, receipt: [0, 0, 0, 0], overflowed: 0 });
+        writeTail(tail, { loss: 0, correct: 0, samples: 0, plan, receipt: [0, 0, 0, 0], overflowed: 0 });
         for (const bucket of layout.stepBuckets) onBucket?.(bucket);
         return { dataMs: performance.now() - started, computeMs: 0 };
       }
@@ -89,7 +89,7 @@ export function createSeatComputer(surroundings: StepSurroundings, data: Prepare
       });
       const receipt = receiptLimbs(step, slots.first, ids);
       const overflowed = allFinite(buffer, layout.parameterFloats) ? 0 : 1;
-      writeTail(tail, { ...sums, samples, plan: plan ? 1 : 0, receipt, overflowed });
+      writeTail(tail, { ...sums, samples, plan, receipt, overflowed });
       if (last !== undefined) onBucket?.(last);
       return { dataMs: collated - started, computeMs: performance.now() - collated };
     },

@@ -9,7 +9,7 @@ export interface Tail {
   /** Samples whose largest logit is their label's. */
   readonly correct: number;
   readonly samples: number;
-  /** Seats whose rank has the pending plan; all of S: this step is the last under the old plan. */
+  /** Sum of the seats' plan words (`planWord`); S times a plan's: this step is the last before it takes effect. */
   readonly plan: number;
   readonly receipt: readonly [number, number, number, number];
   /** Seats whose gradients are not all finite: in float16 the loss scale was too high, in any other precision the model or its data are at fault. */
@@ -25,9 +25,9 @@ export function writeTail(target: Float32Array, tail: Tail): void {
   target.set([tail.loss, tail.correct, tail.samples, tail.plan, ...tail.receipt, tail.overflowed]);
 }
 
-/** Says anew, of a seat that is computed already, whether its rank has the pending plan. */
-export function writePlan(target: Float32Array, plan: boolean): void {
-  target[planField] = plan ? 1 : 0;
+/** Says anew, of a seat that is computed already, which plan its rank has now. */
+export function writePlan(target: Float32Array, plan: number): void {
+  target[planField] = plan;
 }
 
 export function readTail(source: Float32Array): Tail {

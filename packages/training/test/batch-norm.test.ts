@@ -105,12 +105,12 @@ t.test("a seat without samples leaves exact zeros, whatever lay there, but for t
   flat.fill(7);
   const { first, end: last } = local.data.sampler.seatSlots(2, 0);
   t.equal(first, last);
-  local.computer.train(2, 0, buffer, { plan: true, lossScale: 1 });
+  local.computer.train(2, 0, buffer, { plan: 1, lossScale: 1 });
   t.same(
     [...flat.subarray(0, end).entries()].filter(([, value]) => value !== 0),
     [[tailStart + 3, 1]],
   );
-  local.computer.train(2, 0, buffer, { plan: false, lossScale: 1 });
+  local.computer.train(2, 0, buffer, { plan: 0, lossScale: 1 });
   t.ok(flat.subarray(0, end).every((value) => Object.is(value, 0)));
 });
 

@@ -81,7 +81,7 @@ async function inputsSeen(make: () => tf.layers.Layer[]): Promise<number[]> {
   const offsetOf = (name: string) => local.layout.parameters.find((each) => each.name === name)?.offset ?? Number.NaN;
   const [kernel, bias] = [offsetOf("dense/kernel"), offsetOf("dense/bias")];
   return local.map.seats.flatMap((buffer, seat) => {
-    local.computer.train(0, seat, buffer, { plan: false, lossScale: 1 });
+    local.computer.train(0, seat, buffer, { plan: 0, lossScale: 1 });
     const flat = local.flat(buffer);
     return Array.from({ length: 9 }, (_, row) => (flat[kernel + 3 * row] ?? 0) / (flat[bias] ?? 0));
   });

@@ -11,6 +11,8 @@ export interface DialOptions {
   /** How long to try: the coordinator may start after its workers. Default 30,000. */
   readonly patienceMs?: number;
   readonly signal?: AbortSignal;
+  /** Told once, when the first try found nobody and more follow: why, in a few words. */
+  readonly onWaiting?: (why: string) => void;
 }
 
 const betweenTriesMs = 200;
@@ -22,7 +24,7 @@ const betweenTriesMs = 200;
 export async function dialCoordinator(options: DialOptions): Promise<ControlLink> {
   const url = parseAddress(options.url);
   const deadline = performance.now() + (options.patienceMs ?? 30_000);
-  for (;;) {
+  for (let isFirst = true; ; isFirst = false) {
     options.signal?.throwIfAborted();
     try {
       return await connect(url, options.token);
@@ -35,6 +37,7 @@ export async function dialCoordinator(options: DialOptions): Promise<ControlLink
           `no coordinator answers at ${options.url} (${describe(error)}); ${advice}`,
         );
       }
+      if (isFirst) options.onWaiting?.(describe(error));
       await new Promise((resolve) => setTimeout(resolve, betweenTriesMs));
     }
   }

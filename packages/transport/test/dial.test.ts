@@ -72,7 +72,12 @@ t.test("a worker that comes before its coordinator joins as soon as that listens
   const early = createServer((socket) => socket.destroy()).listen(0, "127.0.0.1");
   await once(early, "listening");
   const { port } = early.address() as AddressInfo;
-  const dialled = dialCoordinator({ url: `ws://127.0.0.1:${port}`, token });
+  const waiting: string[] = [];
+  const dialled = dialCoordinator({
+    url: `ws://127.0.0.1:${port}`,
+    token,
+    onWaiting: (why) => waiting.push(why),
+  });
   await once(early, "connection");
   early.close();
   await once(early, "close");
@@ -93,6 +98,7 @@ t.test("a worker that comes before its coordinator joins as soon as that listens
   listenTo(link);
   await opened;
   t.equal(link.peer, `127.0.0.1:${port}`);
+  t.equal(waiting.length, 1, "it said so, once");
 });
 
 t.test("a worker that is asked to end stops trying", async (t) => {

@@ -41,8 +41,8 @@ export interface Update {
 
 export interface NextStep {
   readonly step: number;
-  /** Whether this rank has the pending plan. */
-  readonly plan: boolean;
+  /** The word of the plan that this rank has; 0: none. */
+  readonly plan: number;
   readonly lossScale: number;
   /** World of one: the reduction buffer to fold all seats into. */
   readonly foldInto: 0 | 1 | null;

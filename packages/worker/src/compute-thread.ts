@@ -169,7 +169,7 @@ async function start(): Promise<(command: ComputeCommand | UseMemory) => void> {
     /** The hash of the run's own gradient on a fixed part of a batch: seat 0's of the first step, whoever asks. */
     function probe(): string {
       const [buffer = 0] = map.seats;
-      computer.train(0, 0, buffer, { plan: false, lossScale: 1 });
+      computer.train(0, 0, buffer, { plan: 0, lossScale: 1 });
       const gradient = new Uint8Array(memory.buffer, buffer, 4 * layout.tailStart);
       return createHash("sha256").update(gradient).digest("hex");
     }

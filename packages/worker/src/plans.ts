@@ -1,8 +1,9 @@
 /**
  * Planned changes: each takes effect after the step whose reduced tail says that all seats were given it, on all ranks alike. The coordinator sends a newer
- * one only once the one before took effect or its step is lost; until a rank has heard of it, the word of the tail falls short.
+ * one only once the one before took effect or its step is lost; until a rank has heard of it, the tail's sum of plan words is not that of all seats. Nor is it where
+ * ranks have different plans, as when a coordinator died after it had told one of them.
  */
-import type { CoordinatorPlan, PlanEffect } from "@ringmaster/protocol";
+import { type CoordinatorPlan, type PlanEffect, planWord } from "@ringmaster/protocol";
 
 type Plan = Pick<CoordinatorPlan, "planId" | "change">;
 
@@ -22,17 +23,17 @@ export class Plans {
     if (this.#isNew(planId) && planId > (this.#pending?.planId ?? 0)) this.#pending = { planId, change };
   }
 
-  /** A step begins. @returns whether its seats are given a plan */
-  give(): boolean {
+  /** A step begins. @returns the word of the plan that its seats are given; 0: none */
+  give(): number {
     this.#given = this.#pending;
-    return this.#given !== null;
+    return this.#given === null ? 0 : planWord(this.#given.planId);
   }
 
-  /** `step` is held. @param isGivenToAll what its tail says */
-  held(step: number, isGivenToAll: boolean): void {
+  /** `step` is held. @param words the sum over its seats */
+  held(step: number, words: number, seats: number): void {
     const given = this.#given;
     this.#given = null;
-    if (given && isGivenToAll) this.adopt({ ...given, after: step });
+    if (given && words === seats * planWord(given.planId)) this.adopt({ ...given, after: step });
   }
 
   /** Of a state that was copied or loaded. A plan whose effect that state does not know is pending again. */

@@ -143,7 +143,7 @@ export class TrainingLoop {
     const { precision, seats } = this.#config;
     this.#progress = this.#held = afterStep(before, tail, use, this.#length.stepsPerEpoch, precision);
     this.#stateId = nextStateId(this.#stateId, this.#generation);
-    this.#plans.held(this.#progress.step, tail.plan === seats);
+    this.#plans.held(this.#progress.step, tail.plan, seats);
     const stateId = this.#stateId;
     const said = { ...this.#now(), stateId, tail: { ...tail, receipt: [...tail.receipt] }, timing, memoryBytes };
     const held: LoopEffect[] = [{ type: "held", stateId }, this.#keep({ type: "WorkerHeld", ...said })];

@@ -162,7 +162,8 @@ export type WorkerEffect =
       readonly type: "step";
       readonly step: number;
       readonly tag: string;
-      readonly plan: boolean;
+      /** The word of the plan that its seats are given; 0: none. */
+      readonly plan: number;
       readonly lossScale: number;
       readonly update: OptimizerUpdate | null;
     }

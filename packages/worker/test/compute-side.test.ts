@@ -57,12 +57,12 @@ t.test("a kept seat is given without being computed again, with the plan word of
   t.ok(side.takeTiming().computeMs > 0);
   const first = takeHeard().filter((word) => word.startsWith("seat"));
   t.ok(first.includes("seat 0 bucket 0"), "several buckets");
-  for (const isPlanned of [true, false]) {
-    await compute(0, "a", { plan: isPlanned });
+  for (const word of [3, 0]) {
+    await compute(0, "a", { plan: word });
     t.same(side.takeTiming(), { dataMs: 0, computeMs: 0, optimizerMs: 0 });
     t.same(takeHeard().sort(), first.sort(), "handed over bucket by bucket as before");
     for (const seat of [0, 1]) {
-      t.equal(plan(seat), isPlanned ? 1 : 0);
+      t.equal(plan(seat), word);
       t.equal(given(seat), givenFresh.get(0)?.[seat]);
     }
   }
@@ -70,10 +70,10 @@ t.test("a kept seat is given without being computed again, with the plan word of
 
   side.takeSeats([1, 2]);
   t.same(side.kept("a"), [1], "a seat that is taken over is not there yet");
-  await compute(0, "a", { plan: true });
+  await compute(0, "a", { plan: 3 });
   t.ok(side.takeTiming().computeMs > 0);
   t.same(side.kept("a"), [1, 2]);
-  t.same([plan(1), plan(2)], [1, 1]);
+  t.same([plan(1), plan(2)], [3, 3]);
   t.same([given(1), given(2)], givenFresh.get(0)?.slice(1, 3));
 
   side.takeSeats([0, 3]);
@@ -134,7 +134,7 @@ t.test("the seed's state can be written anew after updates", async (t) => {
   const update = { optimizerStep: 1, samples: 24, lossScale: 1, parity: 0 } as const;
   for (const tag of ["once", "again"]) {
     await compute(0, tag, { foldInto: 0 });
-    side.step({ update, compute: { step: 1, plan: false, lossScale: 1, foldInto: 1, tag: `${tag}, updated` } });
+    side.step({ update, compute: { step: 1, plan: 0, lossScale: 1, foldInto: 1, tag: `${tag}, updated` } });
     await side.whenIdle();
     t.same(
       takeHeard().filter((word) => !word.startsWith("seat")),
@@ -180,7 +180,7 @@ t.test("a thread that fails while another waits for it is told of, and nothing i
 t.test("a side can be closed in the middle of a step", async (t) => {
   takeHeard();
   side.takeSeats([0]);
-  side.step({ update: null, compute: { step: 0, plan: false, lossScale: 1, foldInto: 0, tag: "never" } });
+  side.step({ update: null, compute: { step: 0, plan: 0, lossScale: 1, foldInto: 0, tag: "never" } });
   const idle = side.whenIdle();
   await side.close();
   await idle;

@@ -97,7 +97,7 @@ t.test("a member stops, answers once it is at rest, loads, proceeds, and steps",
     },
   ]);
   t.same(input({ type: "ringOpen", generation: 1 }), [
-    { type: "step", step: 0, tag: `${seedStateId}/0`, plan: false, lossScale: 1, update: null },
+    { type: "step", step: 0, tag: `${seedStateId}/0`, plan: 0, lossScale: 1, update: null },
   ]);
   t.equal(core.phase, "stepping");
 });
@@ -124,7 +124,7 @@ t.test(
         type: "step",
         step: 1,
         tag: `${idAfter(1)}/1`,
-        plan: false,
+        plan: 0,
         lossScale: 1,
         update: { optimizerStep: 1, samples: 64, lossScale: 1 },
       },
@@ -297,7 +297,7 @@ t.test(
   async (t) => {
     const { input, step } = stepping();
     t.same(input(stop), [], "the step under way does not have it");
-    t.match(input(stepHeld({ plan: 0 })).at(-1), { type: "step", plan: true });
+    t.match(input(stepHeld({ plan: 0 })).at(-1), { type: "step", plan: 1 });
     t.same(step({ plan: config.seats }), ["WorkerHeld", "update", ...saving, "WorkerDone"]);
   },
 );
@@ -307,7 +307,7 @@ t.test("a planned checkpoint is made at that boundary, and the run goes on witho
   input(plan(1, "checkpoint"), stepHeld());
   t.same(step({ plan: config.seats }), ["WorkerHeld", "update", ...saving, "step 2"]);
   input(plan(1, "checkpoint"));
-  t.match(input(stepHeld()).at(-1), { type: "step", plan: false }, "a plan that took effect is old");
+  t.match(input(stepHeld()).at(-1), { type: "step", plan: 0 }, "a plan that took effect is old");
 });
 
 t.test("a stopped rank says so, and does not test; a stop with the last step is the run's end", async (t) => {

@@ -1,4 +1,4 @@
-/** A run of SimpleCNN whose every process's main thread is profiled: how much of it went into some files, and into what these call. */
+/** A run of SimpleCNN whose every process's main thread is profiled: how much of it went into some files, and into what these have libraries do. */
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -27,6 +27,8 @@ export interface ProfiledRunOptions {
 }
 
 const host = "127.0.0.1";
+/** But for what encodes and sends: that is done for whoever asks for it. */
+const ourFiles = /\/(packages|@?ringmaster)\/(?!protocol|transport)[a-z]+\/dist\//;
 
 /**
  * For `--import`: profiles a process's main thread, where everything but computing happens, and writes what it found when the process ends. `--cpu-prof` would
@@ -86,9 +88,10 @@ export async function profiledRun({ cliFile, ranks, steps, files }: ProfiledRunO
 function secondsIn(profile: string, files: RegExp): number {
   const { nodes, samples, timeDeltas } = profileSchema.parse(JSON.parse(profile));
   const wanted = new Set<number>();
-  // A node comes before its children.
+  // A node comes before its children, and is its parent's unless it is in a file of ours.
   for (const { id, callFrame, children = [] } of nodes) {
     if (files.test(callFrame.url)) wanted.add(id);
+    else if (ourFiles.test(callFrame.url)) wanted.delete(id);
     if (wanted.has(id)) for (const child of children) wanted.add(child);
   }
   return samples.reduce((sum, id, index) => sum + (wanted.has(id) ? (timeDeltas[index] ?? 0) : 0), 0) / 1e6;

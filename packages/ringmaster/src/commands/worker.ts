@@ -90,7 +90,8 @@ async function joinRun(config: string, options: WorkerCommandOptions): Promise<n
     const opened = await openDevice({ ...wanted, device: deviceOf(wanted.device, options.localRank, say) }, say);
     // Once it has joined, a worker without a supervisor ends with its coordinator, which stops the run.
     const signal = AbortSignal.any([shutdown.stop, shutdown.orphaned]);
-    const first = await dialCoordinator({ url: join, token, signal });
+    const onWaiting = (why: string) => say(`no coordinator answers at ${join} yet (${why}): trying on`);
+    const first = await dialCoordinator({ url: join, token, signal, onWaiting });
     let isFirst = true;
     const connect = async (given: AbortSignal) => {
       if (!isFirst) return dialCoordinator({ url: join, token, signal: given, patienceMs: 0 });
