@@ -1,6 +1,14 @@
 /** The receiving end of a state link: copies the state of a member that offers it. See state-offer.ts for what goes over the link. */
 import type { Socket } from "node:net";
-import { type BulkMessage, maxControlBytes, maxStateBytes, ProtocolError, parseBulk } from "@ringmaster/protocol";
+import {
+  type BulkMessage,
+  isBulk,
+  maxAboutBytes,
+  maxControlBytes,
+  maxStateBytes,
+  ProtocolError,
+  parseBulk,
+} from "@ringmaster/protocol";
 import type { WebSocket } from "ws";
 import { CollectiveError } from "./collective-error.ts";
 import { dial } from "./dial.ts";
@@ -28,8 +36,8 @@ export interface FetchStateOptions {
 }
 
 export interface FetchedState {
-  /** The offer's opaque message. */
-  readonly about: Uint8Array;
+  /** The offer's opaque messages, in order; one at least. */
+  readonly about: readonly Uint8Array[];
   readonly bytes: Uint8Array; // [totalBytes]
 }
 
@@ -75,7 +83,8 @@ function receive(
   settle: Settle,
 ): void {
   const { from, totalBytes, signal, stallMs = 5000 } = options;
-  let about: Uint8Array | undefined;
+  const about: Uint8Array[] = [];
+  let aboutBytes = 0;
   let received = 0;
   let isOver = false;
 
@@ -98,10 +107,14 @@ function receive(
   webSocket.on("message", (data, isBinary) => {
     if (isOver) return;
     if (!isBinary || !(data instanceof Uint8Array)) return fail("BAD_PEER", "a text message came");
-    if (about === undefined) {
-      about = new Uint8Array(data); // a copy: the message lies in a larger buffer
+    if (!isBulk(data)) {
+      aboutBytes += data.length;
+      if (received > 0) return fail("BAD_PEER", `a message that is no part of it came after ${received} bytes`);
+      if (aboutBytes > maxAboutBytes) return fail("BAD_PEER", `more than ${maxAboutBytes} bytes about it`);
+      about.push(new Uint8Array(data)); // a copy: the message lies in a larger buffer
       return;
     }
+    if (about.length === 0) return fail("BAD_PEER", "a part came before anything about it");
     const part = parsePart(data, options, received);
     if (typeof part === "string") return fail("BAD_PEER", part);
     bytes.set(part, received);
@@ -112,11 +125,10 @@ function receive(
   webSocket.on("pong", () => fail("BAD_PEER", "a pong came"));
   webSocket.on("error", (error) => fail(isFramingError(error) ? "BAD_PEER" : "LINK_LOST", error.message));
   webSocket.on("close", (code) => {
-    const state = about;
     const progress = `closed with code ${code} after ${received} of ${totalBytes} bytes`;
     if (code !== orderlyCode) fail("LINK_LOST", progress);
-    else if (state === undefined || received < totalBytes) fail("BAD_PEER", progress);
-    else end(() => settle.resolve({ about: state, bytes }));
+    else if (about.length === 0 || received < totalBytes) fail("BAD_PEER", progress);
+    else end(() => settle.resolve({ about, bytes }));
   });
 }
 

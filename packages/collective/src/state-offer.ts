@@ -2,11 +2,18 @@
  * The sending end of state links: a rank that holds the newest state lets those behind copy it, several at once, straight from the memory
  * in which it lies.
  *
- * On such a link goes one opaque message `about`, then the state in bulk messages in order, then an orderly close. A part is sent when the
+ * On such a link go the opaque messages `about`, then the state in bulk messages in order, then an orderly close. A part is sent when the
  * kernel has taken the one before, so a slow reader costs nothing but its socket. A transfer whose reader stalls lasts as long as the offer.
  */
 import type { Socket } from "node:net";
-import { encodeStateHeader, maxControlBytes, maxStateBytes, maxStatePartBytes } from "@ringmaster/protocol";
+import {
+  encodeStateHeader,
+  isBulk,
+  maxAboutBytes,
+  maxControlBytes,
+  maxStateBytes,
+  maxStatePartBytes,
+} from "@ringmaster/protocol";
 import type { WebSocket } from "ws";
 import { CollectiveError } from "./collective-error.ts";
 import { orderlyCode, sendInTwo } from "./link.ts";
@@ -15,8 +22,8 @@ import { orderlyCode, sendInTwo } from "./link.ts";
 export interface StateOffer {
   readonly generation: number;
   readonly step: number;
-  /** What the receiver should know beside the bytes; at most `maxControlBytes` long. */
-  readonly about: Uint8Array;
+  /** What the receiver should know beside the bytes: one message or more, none of them bulk, `maxAboutBytes` in all. */
+  readonly about: readonly Uint8Array[];
   /** The tensors' bytes in order: views of live memory, which does not change while the offer stands. */
   readonly parts: readonly Uint8Array[];
 }
@@ -51,14 +58,17 @@ export class StateOffers {
     });
     if (this.#offer === undefined) return webSocket.terminate();
     const { about, ...state } = this.#offer;
+    const first = about.values();
     const rest = messages(state);
-    const next = (error?: Error | null) => {
+    const next = (error?: Error | null): void => {
       if (error) return webSocket.terminate();
+      const word = first.next().value;
+      if (word !== undefined) return webSocket.send(word, { binary: true }, next);
       const message = rest.next().value;
       if (message === undefined) return webSocket.close(orderlyCode);
       sendInTwo(webSocket, socket, message.header, message.payload, next);
     };
-    webSocket.send(about, { binary: true }, next);
+    next();
   }
 }
 
@@ -74,10 +84,17 @@ function* messages({ generation, step, parts }: Omit<StateOffer, "about">) {
 
 function checkOffer({ generation, step, about, parts }: StateOffer): void {
   encodeStateHeader({ generation, step, byteOffset: 0 }, 0); // else its errors would come from within a transfer
-  const totalBytes = parts.reduce((sum, part) => sum + part.length, 0);
-  if (about.length > maxControlBytes || totalBytes > maxStateBytes)
+  const [aboutBytes, totalBytes] = [bytesOf(about), bytesOf(parts)];
+  if (about.length === 0 || about.some((word) => word.length > maxControlBytes || isBulk(word)))
     throw new CollectiveError(
       "MISUSE",
-      `an offer has at most ${maxControlBytes} bytes about a state of at most ${maxStateBytes} bytes, not ${about.length} and ${totalBytes}`,
+      `an offer tells something of its state, in messages of at most ${maxControlBytes} bytes that are not bulk`,
+    );
+  if (aboutBytes > maxAboutBytes || totalBytes > maxStateBytes)
+    throw new CollectiveError(
+      "MISUSE",
+      `an offer has at most ${maxAboutBytes} bytes about a state of at most ${maxStateBytes} bytes, not ${aboutBytes} and ${totalBytes}`,
     );
 }
+
+const bytesOf = (parts: readonly Uint8Array[]): number => parts.reduce((sum, part) => sum + part.length, 0);

@@ -37,7 +37,24 @@ const cases: { name: string; code: string; says: RegExp; act: Act }[] = [
     says: /payload size/i,
     act: ({ webSocket }) => webSocket.send(new Uint8Array(maxControlBytes + 1)),
   },
-  { name: "no bulk", code: "BAD_PEER", says: /MESSAGE_/, act: sends(new Uint8Array(50)) },
+  {
+    name: "ever more about the state",
+    code: "BAD_PEER",
+    says: /more than 67108864 bytes about it/,
+    act: sends(...new Array<Uint8Array>(8).fill(new Uint8Array(maxControlBytes))),
+  },
+  {
+    name: "a part before anything about it",
+    code: "BAD_PEER",
+    says: /before anything/,
+    act: ({ webSocket }) => webSocket.send(part(0, 64)),
+  },
+  {
+    name: "something else among the parts",
+    code: "BAD_PEER",
+    says: /no part of it came after 32 bytes/,
+    act: sends(part(0, 32), new Uint8Array(50)),
+  },
   { name: "a part cut short", code: "BAD_PEER", says: /MESSAGE_CUT_SHORT/, act: sends(part(0, 64).subarray(0, 90)) },
   {
     name: "a sum",

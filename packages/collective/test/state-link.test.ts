@@ -1,4 +1,5 @@
 import { randomFillSync } from "node:crypto";
+import { encodeStateHeader } from "@ringmaster/protocol";
 import t from "tap";
 import { type FetchStateOptions, fetchState } from "../src/fetch-state.ts";
 import { authorization } from "../src/link-address.ts";
@@ -10,7 +11,7 @@ import { host, run, secret } from "./fixtures/socket-world.ts";
 import { tcpProxy } from "./fixtures/tcp-proxy.ts";
 
 const generation = 4;
-const about = Buffer.from("progress and the like");
+const about = [Buffer.from("a message"), Buffer.from("and another")];
 const never = new AbortController().signal;
 
 /** Tensors of these lengths somewhere in a shared memory, as a rank's are. */
@@ -52,14 +53,17 @@ t.test("two members copy a state at once, byte for byte", async (t) => {
   const copies = await Promise.all([1, 2].map((to) => fetchState(optionsOf(listener.port, parts, { to }))));
   for (const copy of copies) {
     t.ok(Buffer.concat(parts).equals(copy.bytes));
-    t.ok(about.equals(copy.about));
+    t.same(
+      copy.about,
+      about.map((word) => new Uint8Array(word)),
+    );
   }
 });
 
 t.test("a state without tensors is what is said about it", async (t) => {
   const listener = await listen(t);
-  listener.offerState({ ...offerOf([]), about: new Uint8Array() });
-  t.same(await fetchState(optionsOf(listener.port, [])), { about: new Uint8Array(), bytes: new Uint8Array() });
+  listener.offerState({ ...offerOf([]), about: [new Uint8Array()] });
+  t.same(await fetchState(optionsOf(listener.port, [])), { about: [new Uint8Array()], bytes: new Uint8Array() });
 });
 
 t.test("a fetch that comes before the offer waits for it", async (t) => {
@@ -169,7 +173,14 @@ t.test("a fetcher that speaks is cut, and one that dials again replaces its firs
 
 t.test("an offer or a fetch that cannot be is refused where it is made", async (t) => {
   const listener = await listen(t);
-  t.throws(() => listener.offerState({ ...offerOf([]), about: new Uint8Array(2 ** 23 + 1) }), { code: "MISUSE" });
+  const longest = new Uint8Array(2 ** 23);
+  for (const [name, wrong] of [
+    ["nothing", []],
+    ["a message too long", [new Uint8Array(2 ** 23 + 1)]],
+    ["too many", new Array<Uint8Array>(9).fill(longest)],
+    ["a part of a state", [encodeStateHeader({ generation, step: 17, byteOffset: 0 }, 0)]],
+  ] as const)
+    t.throws(() => listener.offerState({ ...offerOf([]), about: wrong }), { code: "MISUSE" }, `it tells ${name}`);
   t.throws(() => listener.offerState({ ...offerOf([]), step: -1 }), { name: "ProtocolError" });
   for (const totalBytes of [-1, 0.5, 2 ** 40])
     await t.rejects(fetchState(optionsOf(listener.port, [], { totalBytes })), { code: "MISUSE" });

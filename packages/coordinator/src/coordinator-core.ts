@@ -772,10 +772,10 @@ export class CoordinatorCore {
     const { record } = this.#world;
     if (isMember) effects.push(event({ type: "lost", workerId: id, peer, because }));
     else if (!this.#hasBegun) effects.push(event({ type: "left", peer: placeOf(worker), message: because }));
-    const suspect =
-      isCertain && worker.bye === undefined && record?.kind === "proceeding"
-        ? this.#suspects.died(record.generation, this.#ledger.committed, seatsOf(record, id))
-        : null;
+    const isSuspicious = worker.bye === undefined && record?.kind === "proceeding";
+    const suspect = isSuspicious
+      ? this.#suspects.lost(record.generation, this.#ledger.committed, seatsOf(record, id), isCertain)
+      : null;
     this.#workers.forget(worker);
     this.#speeds.forget(id);
     this.#links.forget(id);
@@ -789,7 +789,7 @@ export class CoordinatorCore {
   #poisoned({ step, seat }: { readonly step: number; readonly seat: number }): CoordinatorEffect[] {
     const ids = this.#options.samplesOf?.(step, seat) ?? [];
     const listed = ids.length > 20 ? `${ids.slice(0, 20).join(", ")} and ${ids.length - 20} more` : ids.join(", ");
-    const found = `a second rank died while it worked seat ${seat} of step ${step + 1}`;
+    const found = `one rank after another died while it worked seat ${seat} of step ${step + 1}`;
     const advice = "one of its samples may kill whoever computes it: look at them, or at the workers' memory";
     return this.#end(1, "SAMPLES_KILL", `${found}, whose samples are ${listed}; ${advice}`);
   }

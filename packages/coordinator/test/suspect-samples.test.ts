@@ -14,18 +14,28 @@ t.test("the second death on one seat and step is the samples'; others are nobody
   ];
   for (const { name, second, seat } of cases) {
     const suspects = new SuspectSamples();
-    t.equal(suspects.died(first.generation, first.step, first.seats), null, name);
-    const found = suspects.died(second.generation, second.step, second.seats);
+    t.equal(suspects.lost(first.generation, first.step, first.seats, true), null, name);
+    const found = suspects.lost(second.generation, second.step, second.seats, true);
     t.same(found, seat === null ? null : { step: 7, seat }, name);
   }
 });
 
 t.test("a step that is passed is innocent", async (t) => {
   const suspects = new SuspectSamples();
-  suspects.died(1, 7, [2]);
+  suspects.lost(1, 7, [2], true);
   suspects.passed(8);
   suspects.passed(7);
-  t.equal(suspects.died(2, 7, [2]), null);
+  t.equal(suspects.lost(2, 7, [2], true), null);
+});
+
+t.test("of ranks that nobody saw dead the fourth is the samples', and one that was seen counts for two", async (t) => {
+  const far = new SuspectSamples();
+  for (const generation of [1, 2, 2, 3]) t.equal(far.lost(generation, 7, [2], false), null);
+  t.same(far.lost(4, 7, [2], false), { step: 7, seat: 2 });
+  const both = new SuspectSamples();
+  t.equal(both.lost(1, 7, [2], false), null);
+  t.equal(both.lost(2, 7, [2], true), null);
+  t.same(both.lost(3, 7, [2], false), { step: 7, seat: 2 });
 });
 
 const asked: (readonly [number, number])[] = [];

@@ -31,6 +31,7 @@ export type {
 export { planWord } from "./coordinator-messages.ts";
 export { describeIssues, expecting, quote, shorten } from "./explain.ts";
 export {
+  maxAboutBytes,
   maxBatchSize,
   maxBucketBytes,
   maxClasses,

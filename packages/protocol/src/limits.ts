@@ -23,6 +23,9 @@ export const maxStatePartBytes = 2 ** 20;
 /** A whole state: parameters, optimizer slots and the rest. 64 GiB. */
 export const maxStateBytes = 2 ** 36;
 
+/** All that a rank tells a peer beside the state that it copies: what it has said of its steps and is not on disk yet. */
+export const maxAboutBytes = 2 ** 26;
+
 // The inside of a control message, counted before anything is decoded.
 
 /** Maps and arrays inside each other; the deepest legitimate message has 5. */

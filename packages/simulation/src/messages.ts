@@ -1,5 +1,6 @@
 /** What travels over the connections of a simulated world. */
 import type { CoordinatorMessage, PeerState, WorkerMessage } from "@ringmaster/protocol";
+import type { HistoryMessage } from "@ringmaster/worker";
 
 /** The bytes of a state, all at once. */
 export interface StateBytes {
@@ -15,6 +16,7 @@ export type ControlTraffic = WorkerMessage | CoordinatorMessage | StateBytes;
 export interface OfferedState {
   readonly type: "offered";
   readonly peer: PeerState;
+  readonly history: readonly HistoryMessage[];
   readonly state: number;
 }
 

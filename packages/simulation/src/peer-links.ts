@@ -3,6 +3,7 @@
  * dials the one before it until that one expects it; a dial of a generation to come waits a while.
  */
 import type { PeerState } from "@ringmaster/protocol";
+import type { HistoryMessage } from "@ringmaster/worker";
 import type { RingMessage } from "./event-ring.ts";
 import type { OfferedState, PeerRequest } from "./messages.ts";
 import type { DialIn, End, Network } from "./network.ts";
@@ -19,6 +20,7 @@ export interface PeerLinksOptions {
 
 interface Offer {
   readonly peer: PeerState;
+  readonly history: readonly HistoryMessage[];
   readonly state: () => number;
 }
 
@@ -191,10 +193,10 @@ export class PeerLinks {
     });
   }
 
-  #serve(end: End<PeerTraffic>, { peer, state }: Offer): void {
+  #serve(end: End<PeerTraffic>, { peer, history, state }: Offer): void {
     this.#transfers.add(end);
     end.listen({ message: () => end.close("a receiver says nothing"), closed: () => this.#transfers.delete(end) });
-    end.sendBulk(() => ({ type: "offered", peer, state: state() }), this.#options.stateBytes);
+    end.sendBulk(() => ({ type: "offered", peer, history, state: state() }), this.#options.stateBytes);
   }
 }
 

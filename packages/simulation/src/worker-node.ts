@@ -182,9 +182,9 @@ export class WorkerNode {
       case "load":
         return this.#load(effect);
       case "offer": {
-        const { generation, step, stateId, progress, effect: plan } = effect;
+        const { generation, step, stateId, progress, effect: plan, history } = effect;
         const peer: PeerState = { type: "PeerState", generation, step, stateId, progress, effect: plan };
-        return this.#links.offer({ peer, state: () => this.compute.state });
+        return this.#links.offer({ peer, history, state: () => this.compute.state });
       }
       case "rewind":
         return this.#uploads.rewind(effect.step);
@@ -288,8 +288,9 @@ export class WorkerNode {
           message: "no peer gave it",
         });
       this.compute.state = copied.state;
-      const { progress, effect } = copied.peer;
-      this.#input({ type: "copied", generation, step, stateId, progress, effect });
+      const { peer, history } = copied;
+      const { progress, effect } = peer;
+      this.#input({ type: "copied", generation, step, stateId, progress, effect, history });
     });
   }
 

@@ -9,6 +9,8 @@ const good = { violations: [], code: "FINISHED" };
 /** With four, a rank may be no neighbour of one that dies, and hold what they do not. */
 const four = { ...steady, ranks: 4, seats: 4 };
 
+type Performed = Extract<WorldEvent, { type: "worker" }>;
+
 /** What a rank holds when it is asked, by generation. */
 function standings() {
   const held = new Map<number, Map<number, number>>();
@@ -177,6 +179,38 @@ t.test("a joiner that is the only survivor goes on from the state that it has co
   t.ok(isKilled, "the joiner held a step");
   t.same(restored, []);
 });
+
+for (const [when, isIt] of [
+  ["as soon as it has copied it", ({ effect }: Performed) => effect.type === "log" && effect.event === "copied"],
+  ["once it is seated", ({ effect }: Performed) => effect.type === "openRing"],
+] as const)
+  t.test(
+    `a joiner's holder and the coordinator die together, ${when}: the joiner knows of every step that led to its state`,
+    async (t) => {
+      const settings = { ...steady, ranks: 1, steps: 60 };
+      let isStruck = false;
+      const { violations, end, shown } = play({
+        settings,
+        faults: [{ atMs: 500, kind: "join" }],
+        onEvent: (world, event) => {
+          if (isStruck || event.type !== "worker" || event.worker !== 1 || !isIt(event)) return;
+          isStruck = true;
+          t.ok(
+            (world.disk.metrics.steps.at(-1)?.step ?? 0) < (world.coordinator?.core.committed ?? 0),
+            "not all is on disk",
+          );
+          world.apply({ atMs: world.time.nowMs, kind: "kill", worker: 0, restartMs: null });
+          world.apply({ atMs: world.time.nowMs, kind: "killCoordinator", restartMs: 1000 });
+        },
+      });
+      t.same({ violations, code: end?.code }, good);
+      t.ok(isStruck);
+      t.same(
+        shown,
+        Array.from({ length: settings.steps }, (_, index) => index + 1),
+      );
+    },
+  );
 
 t.test("a worker that wakes up in an old generation and goes on sending disturbs nobody, and joins anew", async (t) => {
   const settings = { ...steady, steps: 400, datasetSize: 12_800 };

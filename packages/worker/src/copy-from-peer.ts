@@ -1,7 +1,8 @@
 /** Copies the state from a member that holds it: those that do are asked in turn, beginning with another one at each copying rank. */
 import { fetchState } from "@ringmaster/collective";
-import { type CoordinatorFetch, type PeerState, parsePeerState } from "@ringmaster/protocol";
+import { type CoordinatorFetch, type PeerState, parsePeerState, parseWorkerMessage } from "@ringmaster/protocol";
 import type { StateTensors } from "@ringmaster/training";
+import type { HistoryMessage } from "./outbox.ts";
 import { restoreState, stateBytes } from "./state-transfer.ts";
 import { explain, WorkerError } from "./worker-error.ts";
 
@@ -16,7 +17,7 @@ export interface CopyOptions extends Pick<CoordinatorFetch, "generation" | "step
 }
 
 type CopyOutcome =
-  | { readonly kind: "copied"; readonly peer: PeerState }
+  | { readonly kind: "copied"; readonly peer: PeerState; readonly history: readonly HistoryMessage[] }
   /** No peer gave it. `peer` is the position of the last that was asked. */
   | { readonly kind: "failed"; readonly peer: number | null; readonly message: string };
 
@@ -34,17 +35,27 @@ export async function copyFromPeer(options: CopyOptions): Promise<CopyOutcome> {
     try {
       const ends = { from: holder, to: position, host, port };
       const { about, bytes } = await fetchState({ ...common, ...ends, totalBytes: stateBytes(tensors), signal });
-      const peer = parsePeerState(about);
+      const [first, ...rest] = about;
+      const peer = parsePeerState(first ?? new Uint8Array());
       checkIsWanted(peer, options);
+      const history = rest.map((bytes) => parseHistory(bytes, peer.step));
       signal.throwIfAborted();
       restoreState(tensors, bytes);
-      return { kind: "copied", peer };
+      return { kind: "copied", peer, history };
     } catch (error) {
       signal.throwIfAborted();
       failures.push(explain(error).message);
     }
   }
   return { kind: "failed", peer: last, message: failures.join("; ") };
+}
+
+function parseHistory(bytes: Uint8Array, step: number): HistoryMessage {
+  const message = parseWorkerMessage(bytes);
+  const isHistory = message.type === "WorkerHeld" || message.type === "WorkerEvaluated";
+  if (isHistory && message.step <= step) return message;
+  const found = isHistory ? `of step ${message.step}` : `a ${message.type}`;
+  throw new WorkerError("STATE_MALFORMED", `expected what was said of steps up to ${step}, found ${found}`);
 }
 
 function checkIsWanted({ generation, step, stateId, progress }: PeerState, wanted: CopyOptions): void {

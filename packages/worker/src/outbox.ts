@@ -1,10 +1,12 @@
 /**
  * What this rank has said of its steps, kept until the coordinator has it on disk: a coordinator that dies takes what it heard with it, and the next one is
- * told again. Every rank keeps evaluations, though only rank 0 says them: it may die before the coordinator has them.
+ * told again. Every rank keeps evaluations, though only rank 0 says them: it may die before the coordinator has them. For the same reason whoever copies a state
+ * copies what was said of its steps: coordinator and holder may die together, and then it is the only one who knows.
  */
 import type { WorkerEvaluated, WorkerHeld, WorkerStateHash } from "@ringmaster/protocol";
 
-export type KeptMessage = WorkerHeld | WorkerEvaluated | WorkerStateHash;
+export type HistoryMessage = WorkerHeld | WorkerEvaluated;
+export type KeptMessage = HistoryMessage | WorkerStateHash;
 
 /** Beyond it the oldest are let go: a coordinator that is away must not fill the memory. */
 const mostKept = 100_000;
@@ -32,6 +34,22 @@ export class Outbox {
     const isNews = !this.#isFull;
     this.#isFull = true;
     return isNews;
+  }
+
+  /** What whoever copies the state of `step` must know of how it came about. */
+  historyOf(step: number): readonly HistoryMessage[] {
+    return [...this.#messages.values()].filter(
+      (message): message is HistoryMessage => message.type !== "WorkerStateHash" && message.step <= step,
+    );
+  }
+
+  /** The history of a state that was copied; what this rank has said of the same things itself stays. */
+  adopt(history: readonly HistoryMessage[]): void {
+    const missing = history.filter((message) => !this.#messages.has(keyOf(message)));
+    if (missing.length === 0) return;
+    const all = [...this.#messages.values(), ...missing].sort((a, b) => a.step - b.step);
+    this.#messages.clear();
+    for (const message of all) this.add(message);
   }
 
   /** Everything of the steps up to this one is on disk. */

@@ -8,6 +8,7 @@ import {
   type CoordinatorLoad,
   encodeControl,
   isBulk,
+  maxAboutBytes,
   maxErrorChars,
   maxLabelChars,
   maxReasonChars,
@@ -341,8 +342,9 @@ class WorkerShell {
       const { peer, message } = outcome;
       return this.#input({ type: "copyFailed", generation, peer, message: shorten(message, maxErrorChars) });
     }
-    const { progress, effect: planEffect } = outcome.peer;
-    this.#input({ type: "copied", generation, step, stateId, progress, effect: planEffect });
+    const { peer, history } = outcome;
+    const { progress, effect: planEffect } = peer;
+    this.#input({ type: "copied", generation, step, stateId, progress, effect: planEffect, history });
   }
 
   async #load({ generation, step, stateId, source }: Effect<"load">, signal: AbortSignal): Promise<void> {
@@ -360,9 +362,17 @@ class WorkerShell {
     if (!signal.aborted) this.#input({ type: "loaded", generation, step, stateId });
   }
 
-  #offer({ generation, step, stateId, progress, effect }: Effect<"offer">): void {
-    const about = encodeControl({ type: "PeerState", generation, step, stateId, progress, effect });
-    this.#listener?.offerState({ generation, step, about, parts: stateParts(this.#parts.compute.tensors) });
+  #offer({ generation, step, stateId, progress, effect, history }: Effect<"offer">): void {
+    const state = encodeControl({ type: "PeerState", generation, step, stateId, progress, effect });
+    let room = maxAboutBytes - state.length;
+    // Where it is too much, the oldest are let go.
+    const fits = (message: Uint8Array) => {
+      room -= message.length;
+      return room >= 0;
+    };
+    const newest = history.map(encodeControl).reverse().filter(fits).reverse();
+    const parts = stateParts(this.#parts.compute.tensors);
+    this.#listener?.offerState({ generation, step, about: [state, ...newest], parts });
   }
 
   #openRing(effect: Effect<"openRing">): void {

@@ -280,8 +280,11 @@ export class WorkerCore {
       return this.#isLate(generation) ? [] : this.#unexpected(input.type);
     this.#getting = undefined;
     this.#linkLost = undefined;
-    if (input.type === "copied") this.#trained.take(stateId, input.progress, input.effect);
-    else if (getting.type === "CoordinatorLoad") this.#tookIn(getting);
+    if (input.type === "copied") {
+      this.#trained.take(stateId, input.progress, input.effect);
+      this.#outbox.adopt(input.history);
+    }
+    if (getting.type === "CoordinatorLoad") this.#tookIn(getting);
     this.#stand({ type: "got", generation, step, stateId });
     const from = input.type === "copied" ? "copied from a peer" : "loaded";
     return [this.#log(input.type, `the state of step ${step} is ${from}`), ...this.#answer(), ...this.#offer()];
@@ -319,7 +322,9 @@ export class WorkerCore {
   #offer(): WorkerEffect[] {
     const { generation, step, stateId } = this.#standing;
     if (step < 0) return [];
-    return [{ type: "offer", generation, step, stateId, ...this.#trained.state }];
+    return [
+      { type: "offer", generation, step, stateId, ...this.#trained.state, history: this.#outbox.historyOf(step) },
+    ];
   }
 
   #proceed({ generation, step, stateId, seating, peers }: CoordinatorProceed): WorkerEffect[] {

@@ -14,6 +14,7 @@ import type {
   WorkerReady,
 } from "@ringmaster/protocol";
 import type { Tail } from "@ringmaster/training";
+import type { HistoryMessage } from "./outbox.ts";
 
 /** What a worker says of itself in every hello. */
 export type WorkerIdentity = Omit<WorkerHello, "type" | "protocol" | "workerId" | "standing">;
@@ -41,6 +42,8 @@ export type WorkerInput =
       readonly stateId: string;
       readonly progress: RunProgress;
       readonly effect: PlanEffect | null;
+      /** What was said of its steps and may not be on disk yet. */
+      readonly history: readonly HistoryMessage[];
     }
   /** None of the peers gave it; memory is as it was. `peer`: the position of the one concerned in the generation's list. */
   | {
@@ -143,6 +146,7 @@ export type WorkerEffect =
       /** As it was when the step was held. */
       readonly progress: RunProgress;
       readonly effect: PlanEffect | null;
+      readonly history: readonly HistoryMessage[];
     }
   /** Snapshots of later steps are no part of the history any more. */
   | { readonly type: "rewind"; readonly step: number }

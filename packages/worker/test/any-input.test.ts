@@ -96,6 +96,7 @@ const input: fc.Arbitrary<WorkerInput> = fc.oneof(
       stateId: id,
       progress: progressAt(s),
       effect: null,
+      history: [],
     })),
   ),
   fc.record({
@@ -258,7 +259,15 @@ function slowShell({ input, core }: DrivenCore) {
         case "copy": {
           cut(isGetting);
           const { step, stateId } = effect;
-          return add({ type: "copied", generation, step, stateId, progress: progressAt(step), effect: null });
+          return add({
+            type: "copied",
+            generation,
+            step,
+            stateId,
+            progress: progressAt(step),
+            effect: null,
+            history: [],
+          });
         }
         case "load": {
           cut(isGetting);

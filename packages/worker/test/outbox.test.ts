@@ -40,6 +40,22 @@ t.test("what was said is said again in its order, evaluations by rank 0 alone", 
   t.same(outbox.evaluations(), [evaluated(2, "validation"), evaluated(2, "test")]);
 });
 
+t.test(
+  "whoever copies a state takes what was said of its steps over, in their order, and says its own where it has one",
+  async (t) => {
+    const history = filled(...everything).historyOf(2);
+    t.same(history, [held(1), held(2), evaluated(2, "validation"), evaluated(2, "test")]);
+    const joined = filled();
+    joined.adopt(history);
+    t.same(joined.all(true), history);
+    const behind = filled(held(1, 9), hashOf(1));
+    behind.adopt(history);
+    t.same(behind.all(true), [held(1, 9), hashOf(1), ...history.slice(1)]);
+    behind.kept(1);
+    t.same(behind.all(true), history.slice(1), "what is on disk goes as ever");
+  },
+);
+
 t.test("what is on disk goes, and no more", async (t) => {
   const outbox = filled(...everything);
   outbox.kept(2);

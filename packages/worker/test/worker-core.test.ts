@@ -37,6 +37,7 @@ const copied = (generation: number, step: number, stateId: string): WorkerInput 
   stateId,
   progress: progressAt(step),
   effect: null,
+  history: [],
 });
 const hashed = (generation = 1): WorkerInput => ({ type: "hashed", generation, hash: hash("e") });
 const evaluated = (split: "validation" | "test", loss?: number, generation = 1): WorkerInput => ({
@@ -401,10 +402,16 @@ t.test("a member that is behind copies the state with its progress and the plan 
   t.same(words(regroup(2, 1, 0)), ["WorkerRegrouped"], "a repeat is answered, and undoes nothing");
   const effect = { planId: 1, change: "stop" as const, after: 1 };
   const progress = progressAt(1);
-  t.same(words({ type: "copied", generation: 2, step: 1, stateId: "00000000000000aa", progress, effect }), [
-    "WorkerRegrouped",
-    "offer",
-  ]);
+  const state = { generation: 2, step: 1, stateId: "00000000000000aa", progress, effect };
+  const evaluated = {
+    type: "WorkerEvaluated" as const,
+    generation: 1,
+    step: 1,
+    evaluation: evaluationOf("validation", 60),
+  };
+  const offer = input({ type: "copied", ...state, history: [evaluated] });
+  t.match(offer, [{ type: "log" }, { message: { type: "WorkerRegrouped" } }, { type: "offer", ...state }]);
+  t.match(offer.at(-1), { history: [evaluated] }, "whoever copies it from here learns the same");
   t.same(core.progress, progress);
   t.same(play(proceed(2, 1, "00000000000000aa", 1, 0)), [
     "rewind",
