@@ -7,6 +7,9 @@ export interface Refusal {
   readonly message: string;
 }
 
+/** The next generation is higher than any that was stated, and it must fit 32 bits for as long as the run lasts. After a lost journal it begins at the seconds since 1970. */
+const highestGeneration = 0xf000_0000;
+
 /** Why a worker is turned away, or undefined. */
 export function refusalOf(hello: WorkerHello, options: CoordinatorOptions): Refusal | undefined {
   const { ranks, configHash, datasetHash } = options;
@@ -20,6 +23,11 @@ export function refusalOf(hello: WorkerHello, options: CoordinatorOptions): Refu
   }
   if (ranks > 1 && hello.ring.port === 0) {
     return { code: "NO_RING", message: "a worker of several ranks must listen for its neighbour" };
+  }
+  const { generation } = hello.standing;
+  if (generation > highestGeneration) {
+    const expected = `expected a generation of at most ${highestGeneration}, found ${generation}`;
+    return { code: "GENERATION_TOO_HIGH", message: `${expected}: start this worker anew` };
   }
   return undefined;
 }

@@ -29,6 +29,7 @@ import {
   helloOf,
   idOf,
   readyWith,
+  standingAt,
   stateHash,
   stateOf,
 } from "./fixtures/messages.ts";
@@ -51,6 +52,12 @@ const refused = [
     hello: helloOf(0, { ring: { host: "localhost", port: 0 } }),
     code: "NO_RING",
     message: /must listen/,
+  },
+  {
+    name: "that states a generation after which there would soon be none",
+    hello: helloOf(0, { standing: standingAt("stepping", { generation: 2 ** 32 - 2 }) }),
+    code: "GENERATION_TOO_HIGH",
+    message: /start this worker anew/,
   },
 ];
 for (const { name, hello, code, message } of refused)
