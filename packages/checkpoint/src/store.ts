@@ -94,8 +94,12 @@ export interface CheckpointStore {
    * @throws CheckpointError `CHECKPOINT_MISSING`, `CHECKPOINT_CORRUPT`, `CHECKPOINT_FORMAT_UNSUPPORTED`, `UNREADABLE`
    */
   load(step: number): Promise<LoadedCheckpoint>;
-  /** The newest good checkpoint (null: none is), and the newer ones that were passed over: whoever resumes has to say so. */
-  loadNewest(): Promise<{ checkpoint: LoadedCheckpoint | null; rejected: RejectedCheckpoint[] }>;
+  /**
+   * The newest good checkpoint (null: none is), and the newer ones that were passed over: whoever resumes has to say so.
+   *
+   * @param before only older ones are looked at; default: all are
+   */
+  loadNewest(before?: number): Promise<{ checkpoint: LoadedCheckpoint | null; rejected: RejectedCheckpoint[] }>;
   /**
    * Deletes what the policy does not keep, but only what is older than a kept checkpoint known to be good: saved or loaded by this store since the last
    * retention, or read and checked now. A disk that refuses is told as a problem: the checkpoint just saved is no worse for it.
@@ -170,11 +174,14 @@ class FolderStore implements CheckpointStore {
     return { step, folder, record, model, optimizer };
   }
 
-  async loadNewest(): Promise<{ checkpoint: LoadedCheckpoint | null; rejected: RejectedCheckpoint[] }> {
+  async loadNewest(
+    before = Number.POSITIVE_INFINITY,
+  ): Promise<{ checkpoint: LoadedCheckpoint | null; rejected: RejectedCheckpoint[] }> {
     // A reader on a read-only disk has to do with what is there.
     await restoreSetAside(this.#folder).catch(() => {});
     const rejected: RejectedCheckpoint[] = [];
-    for (const step of (await this.list()).reverse()) {
+    const steps = (await this.list()).filter((step) => step < before);
+    for (const step of steps.reverse()) {
       try {
         return { checkpoint: await this.load(step), rejected };
       } catch (error) {

@@ -182,6 +182,16 @@ t.test("the newest good one is loaded, and those passed over are named with the 
   ]);
 });
 
+t.test("the newest before a step is loaded, whatever the later ones are", async (t) => {
+  const run = t.testdir();
+  const store = await filled(run, [10, 20, 30, 40]);
+  truncateSync(join(run, "checkpoints", "step-00000020", "model.safetensors"));
+  const { checkpoint, rejected } = await store.loadNewest(30);
+  t.equal(checkpoint?.step, 10);
+  t.match(rejected, [{ step: 20 }]);
+  t.same(await store.loadNewest(10), { checkpoint: null, rejected: [] });
+});
+
 t.test("where none is good, none is returned and all are named", async (t) => {
   const run = t.testdir();
   const store = await filled(run, [1, 2]);

@@ -1,5 +1,6 @@
 /** Who may join, and whether those who joined can work together: pure functions over what they said. */
-import type { WorkerHello, WorkerReady } from "@ringmaster/protocol";
+import type { RunConfig, WorkerHello, WorkerReady } from "@ringmaster/protocol";
+import { CoordinatorError } from "./coordinator-error.ts";
 import type { CoordinatorOptions } from "./coordinator-io.ts";
 
 export interface Refusal {
@@ -30,6 +31,32 @@ export function refusalOf(hello: WorkerHello, options: CoordinatorOptions): Refu
     return { code: "GENERATION_TOO_HIGH", message: `${expected}: start this worker anew` };
   }
   return undefined;
+}
+
+/** The config of a run that begins with these workers, or why it cannot begin with them. */
+export function settledConfig(
+  hellos: readonly WorkerHello[],
+  { ranks, configFor }: Pick<CoordinatorOptions, "ranks" | "configFor">,
+): RunConfig | (Refusal & { readonly exitCode: number }) {
+  let config: RunConfig;
+  try {
+    config = configFor(hellos.reduce((sum, { threads }) => sum + threads, 0));
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    const code = error instanceof CoordinatorError ? error.code : "CONFIG_INVALID";
+    return { exitCode: 2, code, message: error.message };
+  }
+  if (ranks > config.seats) {
+    const advice = `use --seats ${ranks} or more (for a new run), or fewer ranks`;
+    const message = `${ranks} ranks cannot sit on ${config.seats} seats: ${advice}`;
+    return { exitCode: 2, code: "MORE_RANKS_THAN_SEATS", message };
+  }
+  const fingerprints = new Set(hellos.map(({ fingerprint }) => JSON.stringify(fingerprint)));
+  if (config.numerics === "strict" && fingerprints.size > 1) {
+    const found = `the ranks' fingerprints differ: ${[...fingerprints].join(" and ")}`;
+    return { exitCode: 1, code: "NUMERICS_DIFFER", message: `numerics is "strict" and ${found}` };
+  }
+  return config;
 }
 
 export interface Prepared {

@@ -37,6 +37,8 @@ export type CheckpointInput =
   | { readonly type: "saved"; readonly step: number }
   /** The write under way failed. */
   | { readonly type: "saveFailed"; readonly step: number; readonly failure: SaveFailure }
+  /** The newest checkpoint is damaged: this is the newest step on disk now; 0: the seed. */
+  | { readonly type: "lost"; readonly newest: number }
   /** A stop was asked for a second time: do not wait for the last state. */
   | { readonly type: "giveUp" }
   | { readonly type: "tick" };
@@ -101,7 +103,7 @@ export class CheckpointWatch {
     this.#countedFromMs = now;
   }
 
-  /** Of the newest checkpoint on disk. */
+  /** Of the newest checkpoint on disk; null: there was none; 0: there is none any more. */
   get savedStep(): number | null {
     return this.#savedStep;
   }
@@ -126,6 +128,9 @@ export class CheckpointWatch {
         return input.step === this.#writing?.step ? this.#saved(this.#writing, now) : [];
       case "saveFailed":
         return input.step === this.#writing?.step ? this.#saveFailed(this.#writing, input.failure, now) : [];
+      case "lost":
+        this.#savedStep = input.newest;
+        return [];
       case "giveUp":
         return this.#giveUp();
       case "tick":
@@ -236,8 +241,7 @@ export class CheckpointWatch {
 
   #end(step: number, failure: SaveFailure | undefined): CheckpointEffect {
     const why = failure ? describe(step, failure) : `the state of step ${step} was not on disk yet`;
-    const left =
-      this.#savedStep === null ? "there is no checkpoint" : `the newest checkpoint is of step ${this.#savedStep}`;
+    const left = !this.#savedStep ? "there is no checkpoint" : `the newest checkpoint is of step ${this.#savedStep}`;
     return { type: "end", code: "CHECKPOINT_FAILED", message: `${why}; ${left}` };
   }
 }

@@ -8,45 +8,34 @@
  */
 import {
   type CoordinatorMessage,
-  type CoordinatorPlan,
   type Millis,
-  maxErrorChars,
   maxLeftOut,
-  planWord,
   type RunConfig,
-  shorten,
   type WorkerDone,
   type WorkerHello,
   type WorkerMessage,
   type WorkerStanding,
 } from "@ringmaster/protocol";
-import { differenceOf, mismatchOf, numericsNote, refusalOf, short } from "./admission.ts";
+import { differenceOf, mismatchOf, numericsNote, refusalOf, settledConfig, short } from "./admission.ts";
 import { AnnouncedStates } from "./announced-states.ts";
 import { type CheckpointEffect, type CheckpointInput, CheckpointWatch } from "./checkpoint-watch.ts";
-import { CoordinatorError } from "./coordinator-error.ts";
 import type {
   Connection,
   CoordinatorEffect,
   CoordinatorInput,
   CoordinatorOptions,
-  ResumePoint,
-  RunEvent,
   SavedCheckpointFacts,
 } from "./coordinator-io.ts";
+import { abort, event, forgotten, turnedAway } from "./effects.ts";
 import { Evaluations } from "./evaluations.ts";
 import { type KnownWorker, KnownWorkers, placeOf } from "./known-workers.ts";
+import { LedWorld } from "./led-world.ts";
 import { LinkFaults } from "./link-faults.ts";
 import { defaultLimits, judge, type LivenessLimits } from "./liveness.ts";
-import {
-  type MembershipEffect,
-  type MembershipInput,
-  type MembershipRecord,
-  newWorld,
-  nextWorld,
-  theSeed,
-  type World,
-} from "./membership.ts";
+import type { MembershipInput, MembershipRecord } from "./membership.ts";
 import { RankSpeeds } from "./rank-speeds.ts";
+import { RunPlans } from "./run-plans.ts";
+import { SeatCounts, seatsOf } from "./seat-counts.ts";
 import { type Disagreement, StateAgreement } from "./state-agreement.ts";
 import { StepLedger, type StepReport } from "./step-ledger.ts";
 import { SuspectSamples } from "./suspect-samples.ts";
@@ -67,31 +56,21 @@ export class CoordinatorCore {
   readonly #links = new LinkFaults();
   readonly #speeds = new RankSpeeds();
   readonly #suspects = new SuspectSamples();
+  readonly #seatCounts = new SeatCounts();
+  readonly #plans: RunPlans;
   readonly #done = new Map<string, WorkerDone>();
   readonly #startedMs: Millis;
   #phase: Phase = "gathering";
   #config: RunConfig | undefined;
-  #world: World;
+  readonly #world: LedWorld;
   #watch: CheckpointWatch | undefined;
-  /** The newest checkpoint, from which members without a state start. */
-  #source: Pick<ResumePoint, "step" | "stateId" | "progress" | "totalBytes"> | null;
-  /** See `RunProgress`. */
-  readonly #leftOut: number[];
   /** The same for all states of a run. */
   #stateBytes = 0;
   #joined = 0;
   #hasBegun = false;
   #saidNumerics = false;
-  /** The newest; `after`: the step after which it took effect. */
-  #plan: { readonly planId: number; readonly change: "stop" | "checkpoint"; after: number | null } | undefined;
-  #plans = 0;
   #kept = 0;
-  #stopReason: string | null = null;
-  /** Why the world is going back, where that is known before it does. */
-  #backBecause: string | undefined;
   #firstBackMs: Millis | undefined;
-  /** Of the newest record: the seats of each member. */
-  #counted: { readonly record: MembershipRecord; readonly seats: ReadonlyMap<string, number> } | undefined;
   /** Since when it is for earlier members to answer. */
   #waitingMs: Millis | undefined;
   /** Where the newest generation that proceeded began. */
@@ -105,18 +84,20 @@ export class CoordinatorCore {
     this.#limits = { ...defaultLimits, ...options.limits };
     this.#startedMs = options.now;
     this.#tickedMs = options.now;
-    this.#source = options.resume;
-    this.#leftOut = [...(options.resume?.progress.leftOut ?? [])];
-    const { recovered, resume, usedGeneration } = options;
+    const { recovered, resume, usedPlans } = options;
+    this.#plans = new RunPlans(usedPlans);
     this.#ledger = new StepLedger(recovered?.committed ?? resume?.step ?? 0);
     this.#evaluations = new Evaluations(recovered?.evaluated ?? []);
-    const source = resume ? { kind: "checkpoint" as const, step: resume.step, stateId: resume.stateId } : theSeed;
-    this.#world = newWorld({ record: recovered?.record ?? null, usedGeneration, source });
+    this.#world = new LedWorld({
+      options,
+      workers: this.#workers,
+      links: this.#links,
+      speeds: this.#speeds,
+      plans: this.#plans,
+      ledger: this.#ledger,
+    });
     // A run that goes on has its config; `configFor` says it whatever the threads are.
     if (recovered) this.#settle(options.configFor(1));
-    // What was recorded as a checkpoint cannot be read: ranks work their boundary again, and with it make it anew.
-    if (recovered?.record && recovered.recordedStep > (resume?.step ?? 0))
-      this.#world = { ...this.#world, cause: `the checkpoint of step ${recovered.recordedStep} cannot be read` };
     if (recovered?.record?.kind === "proceeding") {
       this.#ledger.proceed(recovered.record.step);
       this.#proceeded = recovered.record;
@@ -136,6 +117,11 @@ export class CoordinatorCore {
     return this.#world.record;
   }
 
+  /** Of the checkpoint that members without a state start from; null: they start from the seed. */
+  get sourceStep(): number | null {
+    return this.#world.sourceStep;
+  }
+
   handle(input: CoordinatorInput, now: Millis): CoordinatorEffect[] {
     if (this.#phase === "ended") return [];
     switch (input.type) {
@@ -153,10 +139,12 @@ export class CoordinatorCore {
         return this.#saved(input.checkpoint, now);
       case "saveFailed":
         return this.#watched({ type: "saveFailed", step: input.step, failure: input.failure }, now);
+      case "sourceLost":
+        return this.#sourceLost(input, now);
       case "kept":
         // What the world went back behind is on disk no longer.
         this.#kept = Math.min(input.step, this.#ledger.committed);
-        return this.#toMembers({ type: "CoordinatorKept", step: this.#kept });
+        return this.#world.toMembers({ type: "CoordinatorKept", step: this.#kept });
       case "stop":
         return this.#stop(input.reason, now);
       case "replaced":
@@ -186,20 +174,16 @@ export class CoordinatorCore {
         return this.#ready(worker, now);
       case "WorkerRegrouped": {
         const { generation, step, stateId } = message;
-        return this.#said(
-          worker,
-          { ...worker.hello.standing, phase: "regrouping", generation, step, stateId },
-          false,
-          now,
-        );
+        const standing = { ...worker.hello.standing, phase: "regrouping" as const, generation, step, stateId };
+        return this.#world.said(worker, standing, false);
       }
       case "WorkerLinkLost":
         return this.#linkLost(worker, message.generation, message.peer, message.message, now);
       case "WorkerSpoiled":
-        return this.#spoiled(worker, message, now);
+        return this.#spoiled(worker, message);
       case "WorkerLeaving": {
-        const leaving = event({ type: "leaving", peer: this.#describe(worker), because: message.reason });
-        const effects = [leaving, ...this.#membership({ type: "leaving", worker: worker.id }, now)];
+        const leaving = event({ type: "leaving", peer: this.#world.describe(worker), because: message.reason });
+        const effects = [leaving, ...this.#world.take({ type: "leaving", worker: worker.id })];
         return [...effects, ...this.#stopWhenAllLeave(message.reason, now)];
       }
       case "WorkerBye":
@@ -222,7 +206,7 @@ export class CoordinatorCore {
     now: Millis,
   ): CoordinatorEffect[] {
     const { record } = this.#world;
-    const seats = this.#seatsOf(worker.id);
+    const seats = this.#seatCounts.of(record, worker.id);
     const isMember = seats !== undefined;
     if (this.#isVoid(message)) return [];
     const isPresent = isMember && record?.kind === "proceeding" && message.generation === record.generation;
@@ -273,7 +257,7 @@ export class CoordinatorCore {
     const former = this.#workers.on(connection);
     if (former && former.id !== hello.workerId) {
       this.#workers.forget(former);
-      effects.push(...this.#membership(lost(former.id, "it dropped its state", true), now));
+      effects.push(...this.#world.take(lost(former.id, "it dropped its state", true)));
     } else if (former) return this.#malformed(connection, "UNEXPECTED_MESSAGE", "a second WorkerHello", now);
     const { worker, left } = this.#workers.greet(connection, hello, now);
     if (left !== undefined) effects.push({ type: "close", connection: left, reason: "it has another connection" });
@@ -285,7 +269,7 @@ export class CoordinatorCore {
       const ranks = isFirst ? this.#options.ranks : null;
       effects.push(event({ type: "joined", hello, joined: this.#joined, ranks }));
     }
-    if (isReturning && this.#isMember(worker)) this.#firstBackMs ??= now;
+    if (isReturning && this.#world.isMember(worker)) this.#firstBackMs ??= now;
     if (this.#config) return [...effects, ...this.#introduce(worker, this.#config)];
     return [...effects, ...this.#gather()];
   }
@@ -296,7 +280,7 @@ export class CoordinatorCore {
     if (hello.standing.phase === "unprepared") return [send({ type: "CoordinatorStart", config })];
     const savedStep = this.#watch?.savedStep ?? null;
     return [
-      ...(this.#plan ? [send(planned(this.#plan))] : []),
+      ...(this.#plans.newest ? [send(this.#plans.newest)] : []),
       ...(savedStep === null ? [] : [send({ type: "CoordinatorSaved", step: savedStep })]),
       send({ type: "CoordinatorKept", step: this.#kept }),
     ];
@@ -306,32 +290,20 @@ export class CoordinatorCore {
   #gather(): CoordinatorEffect[] {
     const workers = this.#workers.connected();
     if (workers.length < this.#options.ranks) return [];
-    let config: RunConfig;
-    try {
-      config = this.#options.configFor(workers.reduce((sum, { hello }) => sum + hello.threads, 0));
-      if (this.#options.ranks > config.seats) {
-        const advice = `use --seats ${this.#options.ranks} or more (for a new run), or fewer ranks`;
-        const found = `${this.#options.ranks} ranks cannot sit on ${config.seats} seats`;
-        throw new CoordinatorError("MORE_RANKS_THAN_SEATS", `${found}: ${advice}`);
-      }
-    } catch (error) {
-      if (!(error instanceof Error)) throw error;
-      const code = error instanceof CoordinatorError ? error.code : "CONFIG_INVALID";
-      return this.#end(2, code, error.message);
-    }
-    const fingerprints = new Set(workers.map(({ hello }) => JSON.stringify(hello.fingerprint)));
-    if (config.numerics === "strict" && fingerprints.size > 1) {
-      const found = [...fingerprints].join(" and ");
-      return this.#end(1, "NUMERICS_DIFFER", `numerics is "strict" and the ranks' fingerprints differ: ${found}`);
-    }
+    const members = workers.map(({ hello }) => hello);
+    const config = settledConfig(members, this.#options);
+    if ("exitCode" in config) return this.#end(config.exitCode, config.code, config.message);
     this.#settle(config);
-    const settled = event({ type: "settled", config, members: workers.map(({ hello }) => hello) });
-    return [settled, ...workers.flatMap((worker) => this.#introduce(worker, config))];
+    return [
+      event({ type: "settled", config, members }),
+      ...workers.flatMap((worker) => this.#introduce(worker, config)),
+    ];
   }
 
   #settle(config: RunConfig): void {
     this.#config = config;
     this.#phase = "running";
+    this.#world.settle(config);
     this.#watch = new CheckpointWatch({
       everyMinutes: config.checkpoint.everyMinutes,
       savedStep: this.#options.resume?.step ?? null,
@@ -362,12 +334,12 @@ export class CoordinatorCore {
     const note = isMixed && this.#hasBegun && !this.#saidNumerics ? [this.#noteOnNumerics()] : [];
     if (this.#world.record !== null || this.#world.writing !== null) {
       worker.isLeftOut = isSpare && this.#links.isLeftOut(worker, now);
-      return [...begun, ...note, ...(worker.isLeftOut ? [] : this.#said(worker, at, true, now))];
+      return [...begun, ...note, ...(worker.isLeftOut ? [] : this.#world.said(worker, at, true))];
     }
     // The run begins with those that joined first, in that order.
     if (prepared.length < this.#options.ranks) return [];
     return prepared.flatMap((each) =>
-      this.#said(each, { ...each.hello.standing, phase: "spare", step: -1 }, true, now),
+      this.#world.said(each, { ...each.hello.standing, phase: "spare", step: -1 }, true),
     );
   }
 
@@ -386,7 +358,7 @@ export class CoordinatorCore {
   #dismiss(worker: KnownWorker, code: string, message: string, now: Millis): CoordinatorEffect[] {
     const { connection } = worker;
     const refusal = connection === undefined ? [] : turnedAway(connection, code, message);
-    const refused = event({ type: "refused", peer: this.#describe(worker), code, message });
+    const refused = event({ type: "refused", peer: this.#world.describe(worker), code, message });
     this.#workers.disconnect(worker, now);
     // It does not die of a sample.
     worker.bye ??= message;
@@ -394,126 +366,6 @@ export class CoordinatorCore {
   }
 
   // Membership.
-
-  #said(worker: KnownWorker, standing: WorkerStanding, isHello: boolean, now: Millis): CoordinatorEffect[] {
-    return this.#membership({ type: "said", worker: worker.id, standing, isHello }, now);
-  }
-
-  #membership(input: MembershipInput, now: Millis): CoordinatorEffect[] {
-    const { world, effects } = nextWorld(this.#world, input, {
-      firstRanks: this.#options.ranks,
-      seats: this.#config?.seats ?? 1,
-      order: (ids) => this.#links.order(ids),
-      seat: (ids) => this.#seat(ids),
-    });
-    const isBack = this.#world.isAsking && !world.isAsking && world.cause === null && world.writing === null;
-    this.#world = world;
-    return [...(isBack ? this.#back() : []), ...effects.flatMap((effect) => this.#perform(effect, now))];
-  }
-
-  /** After a restart: nothing has happened meanwhile. */
-  #back(): CoordinatorEffect[] {
-    const { record } = this.#world;
-    if (record?.kind !== "proceeding") return [];
-    const { generation, seating, members } = record;
-    const hellos = members.flatMap((id) => this.#workers.find(id)?.hello ?? []);
-    const step = this.#ledger.committed;
-    return [event({ type: "proceeding", generation, step, seating, members: hellos })];
-  }
-
-  #perform(effect: MembershipEffect, now: Millis): CoordinatorEffect[] {
-    switch (effect.type) {
-      case "record": {
-        const { record, because } = effect;
-        const write: CoordinatorEffect = { type: "record", record, usedGeneration: this.#world.usedGeneration };
-        if (record.kind === "proceeding") return [write];
-        const { generation, members } = record;
-        return [write, event({ type: "regrouping", generation, members: members.length, because })];
-      }
-      case "tell":
-        return this.#tell(effect.worker, effect.record);
-      case "fetch": {
-        const { generation, step, stateId } = effect;
-        const members = this.#world.record?.members ?? [];
-        const from = effect.from.flatMap((id) => {
-          const ring = this.#workers.find(id)?.hello.ring;
-          return ring ? [{ position: members.indexOf(id), ...ring }] : [];
-        });
-        return this.#toWorker(effect.worker, { type: "CoordinatorFetch", generation, step, stateId, from });
-      }
-      case "load":
-        return this.#load(effect.worker, effect.generation);
-      case "diverged": {
-        const line = `${effect.workers.length} ranks hold step ${effect.step} in different states: all go back to the last checkpoint`;
-        return [event({ type: "note", line }), ...this.#restoreTo(line, now)];
-      }
-    }
-  }
-
-  /** A plan takes effect only once all members have it, those that join too. */
-  #tell(id: string, record: MembershipRecord): CoordinatorEffect[] {
-    // After a restart not all of them may be back; then another generation follows.
-    if (record.kind === "proceeding" && !record.members.every((each) => this.#workers.find(each))) return [];
-    return [
-      ...this.#toWorker(id, this.#messageOf(record)),
-      ...(this.#plan ? this.#toWorker(id, planned(this.#plan)) : []),
-    ];
-  }
-
-  #load(id: string, generation: number): CoordinatorEffect[] {
-    // A state that is loaded knows of no plan: it is pending again.
-    if (this.#plan) this.#plan.after = null;
-    const source = this.#source;
-    if (source === null) {
-      const { step, stateId } = theSeed;
-      return this.#toWorker(id, {
-        ...{ type: "CoordinatorLoad", generation, step, stateId, leftOut: [...this.#leftOut] },
-        source: { kind: "seed" },
-      });
-    }
-    const { step, stateId, totalBytes, progress } = source;
-    const connection = this.#workers.find(id)?.connection;
-    if (connection === undefined) return [];
-    return [
-      ...this.#toWorker(id, {
-        type: "CoordinatorLoad",
-        generation,
-        step,
-        stateId,
-        source: { kind: "checkpoint", totalBytes, progress },
-        leftOut: [...this.#leftOut],
-      }),
-      { type: "sendState", connection, generation, step },
-    ];
-  }
-
-  #messageOf(record: MembershipRecord): CoordinatorMessage {
-    if (record.kind === "opened") {
-      const { generation, members } = record;
-      return { type: "CoordinatorRegroup", generation, members: [...members] };
-    }
-    const { generation, step, stateId, seating, members } = record;
-    const peers = members.map((workerId) => {
-      const ring = this.#workers.find(workerId)?.hello.ring ?? { host: "localhost", port: 0 };
-      return { workerId, host: ring.host, port: ring.port };
-    });
-    return { type: "CoordinatorProceed", generation, step, stateId, seating: [...seating], peers };
-  }
-
-  #seat(ids: readonly string[]) {
-    const { balance = "threads" } = this.#options;
-    const seats = this.#config?.seats ?? 1;
-    // After a restart, until one of them says again that it leaves.
-    if (ids.length > seats) return null;
-    return this.#speeds.seat(
-      seats,
-      ids.map((id) => {
-        const worker = this.#workers.find(id);
-        return { id, threads: worker?.hello.threads ?? 1, capacity: worker?.ready?.seatCapacity ?? 1 };
-      }),
-      balance,
-    );
-  }
 
   #recorded(now: Millis): CoordinatorEffect[] {
     const { writing } = this.#world;
@@ -529,16 +381,15 @@ export class CoordinatorCore {
         this.#ledger.restore(step);
         this.#evaluations.restore(step);
         this.#kept = Math.min(this.#kept, step);
-        effects.push(event({ type: "restored", step, because: this.#backBecause ?? "nobody holds a newer state" }));
+        effects.push(event({ type: "restored", step, because: this.#world.backBecause }));
       }
-      this.#backBecause = undefined;
       effects.push(...this.#watched({ type: "rewound", step }, now));
       if (!this.#hasBegun) effects.push(...this.#begin(step));
-      const hellos = members.flatMap((id) => this.#workers.find(id)?.hello ?? []);
+      const hellos = this.#workers.hellosOf(members);
       effects.push(event({ type: "proceeding", generation, step, seating, members: hellos }));
       effects.push(...this.#committed(this.#ledger.proceed(step), now));
     }
-    return [...effects, ...this.#membership({ type: "flushed" }, now)];
+    return [...effects, ...this.#world.flushed()];
   }
 
   #begin(firstStep: number): CoordinatorEffect[] {
@@ -564,24 +415,18 @@ export class CoordinatorCore {
     ]);
     for (const { step } of reports) this.#stateIds.delete(step - 1000);
     if (reports.length > 0) this.#suspects.passed(this.#ledger.committed);
-    const seats = this.#config?.seats;
-    const words = this.#plan && seats !== undefined ? seats * planWord(this.#plan.planId) : null;
-    const inEffect = reports.find(({ tail }) => tail.plan === words);
-    if (this.#plan && this.#plan.after === null && inEffect) {
-      this.#plan.after = inEffect.step;
-      if (this.#stopReason !== null && this.#plan.change !== "stop") effects.push(...this.#planned("stop"));
-    }
-    return effects;
+    const plan = this.#plans.committed(reports, this.#config?.seats);
+    return plan ? [...effects, ...this.#world.toMembers(plan)] : effects;
   }
 
   #drifted(differ: Disagreement, now: Millis): CoordinatorEffect[] {
     const named = differ.odd.map(({ worker, hash }) => {
       const known = this.#workers.find(worker);
-      return `${known ? this.#describe(known) : worker} has ${short(hash)}`;
+      return `${known ? this.#world.describe(known) : worker} has ${short(hash)}`;
     });
     const others = differ.agreed === null ? "" : `, the others ${short(differ.agreed)}`;
     const found = `states differ after step ${differ.step}: ${named.join(", ")}${others}`;
-    const because = `${found}; going back to ${this.#wayBack}${differ.agreed === null ? "" : ", without it"}`;
+    const because = `${found}; going back to ${this.#world.wayBack}${differ.agreed === null ? "" : ", without it"}`;
     const effects: CoordinatorEffect[] = [event({ type: "note", line: because })];
     effects.push(...this.#announced.rewound(differ.step - 1).map(forgotten));
     // The next generation is opened without them, and it is that one that goes back.
@@ -589,31 +434,20 @@ export class CoordinatorCore {
       const known = this.#workers.find(worker);
       if (known) effects.push(...this.#dismiss(known, "STATE_DRIFTED", found, now));
     }
-    return [...effects, ...this.#restoreTo(because, now)];
+    return [...effects, ...this.#world.restore(because)];
   }
 
   /** All ranks say it alike; the first that does sends all back. */
   #spoiled(
     worker: KnownWorker,
     { generation, step, message }: Extract<WorkerMessage, { type: "WorkerSpoiled" }>,
-    now: Millis,
   ): CoordinatorEffect[] {
     const { record } = this.#world;
-    const isNews = !this.#leftOut.includes(step) && this.#leftOut.length < maxLeftOut;
+    const { leftOut } = this.#world;
+    const isNews = !leftOut.includes(step) && leftOut.length < maxLeftOut;
     if (!isNews || record?.generation !== generation || !record.members.includes(worker.id)) return [];
-    this.#leftOut.push(step);
-    const because = `${message}; going back to ${this.#wayBack}, to leave this update out`;
-    return [event({ type: "note", line: because }), ...this.#restoreTo(because, now)];
-  }
-
-  /** Where a world begins that cannot go on from what it holds. */
-  get #wayBack(): string {
-    return this.#source === null ? "the beginning" : `the checkpoint of step ${this.#source.step}`;
-  }
-
-  #restoreTo(because: string, now: Millis): CoordinatorEffect[] {
-    this.#backBecause = because;
-    return this.#membership({ type: "restore", because }, now);
+    const because = `${message}; going back to ${this.#world.wayBack}, to leave this update out`;
+    return [event({ type: "note", line: because }), ...this.#world.restore(because, step)];
   }
 
   #state(
@@ -634,7 +468,7 @@ export class CoordinatorCore {
     const { layoutHash, tensors } = ready;
     const facts = { step, stateId, progress, layoutHash, stateHash, tensors, config: this.#config, pauseMs };
     const answer =
-      isWanted || savedStep === null ? [] : this.#toWorker(id, { type: "CoordinatorSaved", step: savedStep });
+      isWanted || savedStep === null ? [] : this.#workers.tell(id, { type: "CoordinatorSaved", step: savedStep });
     return [{ type: "receiveState", connection, totalBytes, facts: isWanted ? facts : null }, ...answer];
   }
 
@@ -651,14 +485,32 @@ export class CoordinatorCore {
   }
 
   #saved(checkpoint: SavedCheckpointFacts, now: Millis): CoordinatorEffect[] {
-    const { step, stateId, folder, pauseMs } = checkpoint;
-    this.#source = checkpoint;
+    const { step, folder, pauseMs } = checkpoint;
     return [
       event({ type: "saved", step, folder, pauseMs }),
       ...this.#watched({ type: "saved", step }, now),
       ...this.#announced.passed(step).map(forgotten),
-      ...this.#membership({ type: "checkpoint", step, stateId }, now),
+      ...this.#world.saved(checkpoint),
       ...this.#finishWhenDone(),
+    ];
+  }
+
+  /** Who holds a state keeps it: the world goes back only where nobody holds a newer one than what is left on disk. */
+  #sourceLost(
+    { step, message, next }: Extract<CoordinatorInput, { type: "sourceLost" }>,
+    now: Millis,
+  ): CoordinatorEffect[] {
+    // Another has taken its place meanwhile.
+    if (this.#world.sourceStep !== step) return [];
+    const because = `the checkpoint of step ${step} is not usable: ${message}`;
+    const unless = this.#world.isRestoring ? "" : ", unless a rank holds a newer state";
+    const reopened = this.#world.sourceLost(next, because);
+    return [
+      event({ type: "note", line: `${because}; going back to ${this.#world.wayBack}${unless}` }),
+      ...this.#watched({ type: "lost", newest: next?.step ?? 0 }, now),
+      // So that ranks take the states of later steps again, when they come to them.
+      ...this.#world.toMembers({ type: "CoordinatorSaved", step: next?.step ?? 0 }),
+      ...reopened,
     ];
   }
 
@@ -673,21 +525,19 @@ export class CoordinatorCore {
       case "forget":
         return [{ type: "forgetState", step: effect.step }];
       case "saved":
-        return this.#toMembers({ type: "CoordinatorSaved", step: effect.step });
+        return this.#world.toMembers({ type: "CoordinatorSaved", step: effect.step });
       case "say":
         return [event({ type: "note", line: effect.line })];
       case "planCheckpoint":
-        return this.#stopReason === null ? this.#planned("checkpoint") : [];
+        return this.#plans.stopReason === null ? this.#planned("checkpoint") : [];
       case "end":
         return this.#end(1, effect.code, effect.message);
     }
   }
 
-  /** One at a time: a rank has one plan. A stop is planned as soon as the plan before it took effect. */
   #planned(change: "stop" | "checkpoint"): CoordinatorEffect[] {
-    if (this.#plan?.after === null) return [];
-    this.#plan = { planId: this.#options.usedPlans + ++this.#plans, change, after: null };
-    return this.#toMembers(planned(this.#plan));
+    const plan = this.#plans.make(change);
+    return plan ? this.#world.toMembers(plan) : [];
   }
 
   /** All ranks have done everything and the last state is on disk: the last step is committed. */
@@ -700,35 +550,27 @@ export class CoordinatorCore {
     const reason = first.stopped ? "stopped" : "the run is over";
     const finish = this.#workers
       .connected()
-      .flatMap(({ id }) => this.#toWorker(id, { type: "CoordinatorFinish", reason }));
+      .flatMap(({ id }) => this.#workers.tell(id, { type: "CoordinatorFinish", reason }));
     this.#phase = "ended";
     return first.stopped
-      ? [...finish, { type: "end", exitCode: 130, code: "STOPPED", message: this.#stopReason ?? "stopped" }]
+      ? [...finish, { type: "end", exitCode: 130, code: "STOPPED", message: this.#plans.stopReason ?? "stopped" }]
       : [...finish, { type: "end", exitCode: 0, code: "FINISHED", message: "the run is over" }];
   }
 
   #stop(reason: string, now: Millis): CoordinatorEffect[] {
-    if (this.#stopReason !== null) return this.#hurry(this.#stopReason, now);
-    this.#stopReason = reason;
+    if (this.#plans.stopReason !== null) return this.#hurry(this.#plans.stopReason, now);
+    this.#plans.stops(reason);
     // All is done, and only the disk is waited for: no step will come that a stop could follow.
     if (this.#watch?.isRetryingLast) return this.#hurry(reason, now);
     if (!this.#hasBegun && this.#options.recovered === null)
       return this.#end(130, "STOPPED", `${reason} before the first step: there is nothing to save`);
     const stopping = event({ type: "stopping", reason });
-    return [stopping, ...(this.#isDeserted ? this.#hurry(reason, now) : this.#planned("stop"))];
-  }
-
-  /** All workers are judged lost: a stop has nobody to wait for. */
-  get #isDeserted(): boolean {
-    const { record, isAsking } = this.#world;
-    return record !== null && !isAsking && this.#workers.all().length === 0;
+    return [stopping, ...(this.#world.isDeserted ? this.#hurry(reason, now) : this.#planned("stop"))];
   }
 
   /** A machine or a job that ends asks all its workers to leave: the run is stopped while they still hold it. */
   #stopWhenAllLeave(reason: string, now: Millis): CoordinatorEffect[] {
-    const { candidates, record } = this.#world;
-    const isAlone = record !== null && candidates.every(({ isLeaving }) => isLeaving);
-    return isAlone && this.#stopReason === null && !this.#ended()
+    return this.#world.areAllLeaving && this.#plans.stopReason === null && !this.#ended()
       ? this.#stop(`all workers leave: ${reason}`, now)
       : [];
   }
@@ -752,20 +594,15 @@ export class CoordinatorCore {
     this.#workers.disconnect(worker, now);
     if (worker.bye !== undefined) return this.#lose(worker, `it left: ${worker.bye}`, true, now);
     const isNamed = this.#links.names(worker.id, this.#world.record?.generation ?? 0);
-    if (isDead || isNamed || !this.#isMember(worker))
+    if (isDead || isNamed || !this.#world.isMember(worker))
       return this.#lose(worker, `its process is gone${reason ? `: ${reason}` : ""}`, isDead, now);
-    return this.#membership({ type: "away", worker: worker.id }, now);
-  }
-
-  #isMember({ id }: KnownWorker): boolean {
-    const { record, writing } = this.#world;
-    return record?.members.includes(id) === true || writing?.members.includes(id) === true;
+    return this.#world.take({ type: "away", worker: worker.id });
   }
 
   #lose(worker: KnownWorker, because: string, isCertain: boolean, now: Millis): CoordinatorEffect[] {
     const { connection, id } = worker;
-    const isMember = this.#isMember(worker);
-    const peer = this.#describe(worker);
+    const isMember = this.#world.isMember(worker);
+    const peer = this.#world.describe(worker);
     const effects: CoordinatorEffect[] = [];
     // One that is stopped finds its connection closed when it wakes up.
     if (connection !== undefined) effects.push({ type: "close", connection, reason: "LOST" });
@@ -780,9 +617,9 @@ export class CoordinatorCore {
     this.#speeds.forget(id);
     this.#links.forget(id);
     if (suspect !== null) return [...effects, ...this.#poisoned(suspect)];
-    effects.push(...this.#membership(lost(id, `${peer}: ${because}`, isCertain), now));
-    if (this.#stopReason !== null && this.#isDeserted && !this.#ended())
-      effects.push(...this.#hurry(this.#stopReason, now));
+    effects.push(...this.#world.take(lost(id, `${peer}: ${because}`, isCertain)));
+    const { stopReason } = this.#plans;
+    if (stopReason !== null && this.#world.isDeserted && !this.#ended()) effects.push(...this.#hurry(stopReason, now));
     return effects;
   }
 
@@ -799,7 +636,7 @@ export class CoordinatorCore {
     { code, message, concerns }: { code: string; message: string; concerns: "run" | "worker" },
     now: Millis,
   ): CoordinatorEffect[] {
-    const told = `${this.#describe(worker)}: ${message}`;
+    const told = `${this.#world.describe(worker)}: ${message}`;
     // While the config is not settled, a worker's failure is its own; until the run has begun it is that of all.
     if (this.#phase === "gathering") {
       worker.bye = message;
@@ -823,7 +660,7 @@ export class CoordinatorCore {
     // Its process is gone and its link too: there is nothing to wait for.
     if (neighbour && neighbour.connection === undefined)
       return this.#lose(neighbour, "its connections are lost", false, now);
-    this.#links.failed(worker.id, peer, generation, `${this.#describe(worker)}: ${message}`, now);
+    this.#links.failed(worker.id, peer, generation, `${this.#world.describe(worker)}: ${message}`, now);
     return [];
   }
 
@@ -863,23 +700,17 @@ export class CoordinatorCore {
     if (record && isAsking && this.#firstBackMs !== undefined && now - this.#firstBackMs >= gatherMs)
       for (const id of record.members)
         if (!this.#workers.find(id))
-          effects.push(...this.#membership(lost(id, "it did not come back to the restarted coordinator", false), now));
-    if (!this.#isWaiting()) this.#waitingMs = undefined;
+          effects.push(...this.#world.take(lost(id, "it did not come back to the restarted coordinator", false)));
+    if (!this.#world.isWaiting) this.#waitingMs = undefined;
     else {
       this.#waitingMs ??= now;
-      if (now - this.#waitingMs >= loneMs) effects.push(...this.#membership({ type: "waited" }, now));
+      if (now - this.#waitingMs >= loneMs) effects.push(...this.#world.take({ type: "waited" }));
     }
     if (this.#options.balance === "speed" && record?.kind === "proceeding" && !this.#world.writing) {
-      const better = this.#speeds.betterSeating(record, (ids) => this.#seat(ids), now);
-      if (better !== null) effects.push(...this.#membership({ type: "reopen", because: better }, now));
+      const better = this.#speeds.betterSeating(record, (ids) => this.#world.seat(ids), now);
+      if (better !== null) effects.push(...this.#world.take({ type: "reopen", because: better }));
     }
     return effects;
-  }
-
-  /** Whether nothing can be decided before an earlier member has answered: it may hold what nobody else does. */
-  #isWaiting(): boolean {
-    const { isAsking, lost, writing } = this.#world;
-    return isAsking || (lost.size > 0 && writing === null);
   }
 
   #ended(): boolean {
@@ -900,7 +731,7 @@ export class CoordinatorCore {
     const { members = [], generation = 0 } = this.#world.record ?? {};
     // Twice between two that are alive, and they cannot reach each other.
     if (!fault.isRepeated || !first || !other || this.#links.seatApart(reporter, other.id, members))
-      return this.#membership({ type: "reopen", because: fault.message }, now);
+      return this.#world.take({ type: "reopen", because: fault.message });
     const worse = this.#links.worseOf(first, other, generation);
     const forMs = this.#links.leaveOut(worse, now);
     const found = `its link failed in two generations running: ${fault.message}`;
@@ -913,14 +744,14 @@ export class CoordinatorCore {
     return this.#workers.connected().flatMap((worker) => {
       if (!worker.isLeftOut || (!isDeserted && this.#links.isLeftOut(worker, now))) return [];
       worker.isLeftOut = false;
-      return this.#said(worker, { ...worker.hello.standing, phase: "spare", step: -1 }, true, now);
+      return this.#world.said(worker, { ...worker.hello.standing, phase: "spare", step: -1 }, true);
     });
   }
 
   // The end.
 
   #end(exitCode: number, code: string, message: string): CoordinatorEffect[] {
-    const toAll = this.#workers.connected().flatMap(({ id }) => this.#toWorker(id, abort(code, message)));
+    const toAll = this.#workers.connected().flatMap(({ id }) => this.#workers.tell(id, abort(code, message)));
     this.#phase = "ended";
     return [...toAll, { type: "end", exitCode, code, message }];
   }
@@ -935,72 +766,11 @@ export class CoordinatorCore {
       );
     return [...left, { type: "end", exitCode: 1, code: "REPLACED", message }];
   }
-
-  // Words.
-
-  #toWorker(id: string, message: CoordinatorMessage): CoordinatorEffect[] {
-    const connection = this.#workers.find(id)?.connection;
-    return connection === undefined ? [] : [{ type: "send", connection, message }];
-  }
-
-  #toMembers(message: CoordinatorMessage): CoordinatorEffect[] {
-    return (this.#world.record?.members ?? []).flatMap((id) => this.#toWorker(id, message));
-  }
-
-  /** How many seats a member of the newest record has; undefined: it is none. Asked by every rank at every step. */
-  #seatsOf(id: string): number | undefined {
-    const { record } = this.#world;
-    if (record === null) return undefined;
-    if (this.#counted?.record !== record) {
-      const seats = new Map(record.members.map((member) => [member, 0]));
-      for (const rank of record.kind === "proceeding" ? record.seating : []) {
-        const member = record.members[rank] ?? "";
-        seats.set(member, (seats.get(member) ?? 0) + 1);
-      }
-      this.#counted = { record, seats };
-    }
-    return this.#counted.seats.get(id);
-  }
-
-  #describe(worker: KnownWorker): string {
-    const { record } = this.#world;
-    const rank = record?.kind === "proceeding" ? record.members.indexOf(worker.id) : -1;
-    return rank < 0
-      ? `the worker on ${placeOf(worker)}`
-      : `rank ${rank} (pid ${worker.hello.pid} on ${worker.hello.host})`;
-  }
 }
-
-const event = (shown: RunEvent): CoordinatorEffect => ({ type: "event", event: shown });
-
-const forgotten = (step: number): CoordinatorEffect => ({ type: "forgetState", step });
-
-const planned = ({ planId, change }: Omit<CoordinatorPlan, "type">): CoordinatorMessage => ({
-  type: "CoordinatorPlan",
-  planId,
-  change,
-});
 
 const lost = (worker: string, because: string, isCertain: boolean): MembershipInput => ({
   type: "lost",
   worker,
   because,
   isCertain,
-});
-
-function seatsOf(record: MembershipRecord, id: string): number[] {
-  if (record.kind !== "proceeding") return [];
-  const rank = record.members.indexOf(id);
-  return record.seating.flatMap((owner, seat) => (owner === rank ? [seat] : []));
-}
-
-const turnedAway = (connection: Connection, code: string, message: string): CoordinatorEffect[] => [
-  { type: "send", connection, message: abort(code, message) },
-  { type: "close", connection, reason: code },
-];
-
-const abort = (code: string, message: string): CoordinatorMessage => ({
-  type: "CoordinatorAbort",
-  code,
-  message: shorten(message, maxErrorChars),
 });

@@ -30,13 +30,15 @@ export type CoordinatorInput =
   /** The checkpoint is durable, and so is its record. */
   | { readonly type: "saved"; readonly checkpoint: SavedCheckpointFacts }
   | { readonly type: "saveFailed"; readonly step: number; readonly failure: SaveFailure }
+  /** The checkpoint of this step could not be loaded, and why; `next`, which is recorded, is the newest good one before it, null the seed. */
+  | { readonly type: "sourceLost"; readonly step: number; readonly message: string; readonly next: SourceFacts | null }
   /** What was shown of the steps up to this one is on disk. */
   | { readonly type: "kept"; readonly step: number }
   /** Ctrl-C, or whatever asks the run to stop after the step under way; the second time without waiting for the last checkpoint. */
   | { readonly type: "stop"; readonly reason: string }
   /** Another coordinator has taken the run over. */
   | { readonly type: "replaced"; readonly message: string }
-  /** What the run cannot go on without could not be had: a checkpoint to load, memory. */
+  /** What the run cannot go on without could not be had, such as memory. */
   | { readonly type: "failed"; readonly code: string; readonly message: string }
   | { readonly type: "tick" };
 
@@ -114,21 +116,21 @@ export interface CheckpointFacts {
   readonly pauseMs: number;
 }
 
-export interface SavedCheckpointFacts {
+/** A checkpoint that members without a state start from. */
+export interface SourceFacts {
   readonly step: number;
   readonly stateId: string;
   readonly progress: RunProgress;
   readonly totalBytes: number;
+}
+
+export interface SavedCheckpointFacts extends SourceFacts {
   readonly folder: string;
   readonly pauseMs: number;
 }
 
 /** A checkpoint that the run goes on from. */
-export interface ResumePoint {
-  readonly step: number;
-  readonly stateId: string;
-  readonly progress: RunProgress;
-  readonly totalBytes: number;
+export interface ResumePoint extends SourceFacts {
   readonly layoutHash: string;
   readonly tensors: WorkerReady["tensors"];
 }

@@ -20,6 +20,7 @@ export {
   type Outcome,
   type World,
 } from "./membership.ts";
+export { loadedStateId } from "./resume-point.ts";
 export { type CoordinatorEnd, type RunCoordinatorOptions, runCoordinator } from "./run-coordinator.ts";
 export { type Balance, defaultSeats } from "./seating.ts";
 export { mostPlans, shellTiming } from "./shell-timing.ts";

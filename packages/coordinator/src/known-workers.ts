@@ -1,6 +1,6 @@
 /** The workers that the coordinator knows: who they are, how they are reached, and when they were heard. */
-import type { Millis, WorkerHello, WorkerReady } from "@ringmaster/protocol";
-import type { Connection } from "./coordinator-io.ts";
+import type { CoordinatorMessage, Millis, WorkerHello, WorkerReady } from "@ringmaster/protocol";
+import type { Connection, CoordinatorEffect } from "./coordinator-io.ts";
 
 export interface KnownWorker {
   readonly id: string;
@@ -37,6 +37,16 @@ export class KnownWorkers {
 
   find(id: string): KnownWorker | undefined {
     return this.#byId.get(id);
+  }
+
+  hellosOf(ids: readonly string[]): WorkerHello[] {
+    return ids.flatMap((id) => this.#byId.get(id)?.hello ?? []);
+  }
+
+  /** Nothing, where it has no connection: what matters it is told when it is back. */
+  tell(id: string, message: CoordinatorMessage): CoordinatorEffect[] {
+    const connection = this.find(id)?.connection;
+    return connection === undefined ? [] : [{ type: "send", connection, message }];
   }
 
   /** @returns the worker, and the connection that it had before, which it has left. */

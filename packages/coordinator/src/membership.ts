@@ -9,7 +9,8 @@
  * are all the same; and as the bits do not depend on the seating, none of them has to fall on a particular step.
  *
  * Nothing that is committed is lost. A step is committed when all ranks of its generation hold it, so whoever of them is left holds it too, and s* is not
- * older. Where nobody is left, the newest recorded checkpoint counts; where there is none, the seed.
+ * older. Where nobody is left, the newest recorded checkpoint counts; where there is none, the seed. One that turns out damaged while it is loaded is given up
+ * for the one before it, in the next generation: what members still say in this one may be that they have loaded it.
  *
  * Records are flushed before anyone is told: `writing` is one that is on its way, and nothing is decided until it has arrived. A restarted coordinator finds
  * the newest record and asks (`isAsking`): nothing has happened if all members step in that record's generation with all links up; else it opens the next.
@@ -50,6 +51,9 @@ export interface LoadSource {
 }
 
 export const theSeed: LoadSource = { kind: "seed", step: 0, stateId: seedStateId };
+
+export const loadSourceOf = (checkpoint: { readonly step: number; readonly stateId: string } | null): LoadSource =>
+  checkpoint === null ? theSeed : { kind: "checkpoint", step: checkpoint.step, stateId: checkpoint.stateId };
 
 export interface World {
   /** The newest record; null before the first. */
@@ -102,6 +106,8 @@ export type MembershipInput =
   /** The record that was being written is flushed. */
   | { readonly type: "flushed" }
   | { readonly type: "checkpoint"; readonly step: number; readonly stateId: string }
+  /** What was to be loaded cannot be: `source` takes its place, which is older. */
+  | { readonly type: "sourceLost"; readonly source: LoadSource; readonly because: string }
   /** Earlier members had long enough to answer. */
   | { readonly type: "waited" };
 
@@ -172,7 +178,7 @@ function taken(world: World, input: MembershipInput): World {
     case "leaving":
       return changed(world, input.worker, { isLeaving: true });
     case "reopen":
-      return newest(world) === null ? world : { ...world, cause: world.cause ?? input.because };
+      return reopened(world, input.because);
     case "restore":
       return newest(world) === null ? world : { ...world, cause: input.because, isRestoring: true };
     case "flushed":
@@ -185,10 +191,15 @@ function taken(world: World, input: MembershipInput): World {
         source: { kind: "checkpoint", step: input.step, stateId: input.stateId },
         asked: new Set(),
       };
+    case "sourceLost":
+      return reopened({ ...world, source: input.source }, input.because);
     case "waited":
       return isWaiting(world) ? { ...world, hasWaited: true } : world;
   }
 }
+
+const reopened = (world: World, because: string): World =>
+  newest(world) === null ? world : { ...world, cause: world.cause ?? because };
 
 function heard(world: World, worker: string, standing: WorkerStanding, isHello: boolean): World {
   // As long as nothing is recorded without it, whoever comes back is still a member.

@@ -1,17 +1,14 @@
 /** The shell of the coordinator: sockets, timers, the journal and the run folder, as the core says. It decides nothing. */
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
-import type { CheckpointStore, LoadedCheckpoint, NamedTensor } from "@ringmaster/checkpoint";
+import type { CheckpointStore, LoadedCheckpoint } from "@ringmaster/checkpoint";
 import {
   encodeControl,
-  encodeStateHeader,
   isBulk,
-  maxStatePartBytes,
   ProtocolError,
   parseBulk,
   parseWorkerMessage,
   type RunConfig,
-  runProgressSchema,
 } from "@ringmaster/protocol";
 import {
   type ControlLink,
@@ -28,12 +25,13 @@ import type {
   CoordinatorEffect,
   CoordinatorInput,
   CoordinatorOptions,
-  ResumePoint,
   RunEvent,
 } from "./coordinator-io.ts";
 import { IncomingStates } from "./incoming-states.ts";
-import { type Journal, JournalError } from "./journal/journal.ts";
+import { type Journal, type JournalContents, JournalError } from "./journal/journal.ts";
 import type { MembershipRecord } from "./membership.ts";
+import { OutgoingStates } from "./outgoing-states.ts";
+import { resumePoint } from "./resume-point.ts";
 import type { Balance } from "./seating.ts";
 import { mostPlans, shellTiming } from "./shell-timing.ts";
 
@@ -136,12 +134,13 @@ async function listenAgain(options: ListenOptions, patienceMs: number): Promise<
 }
 
 class CoordinatorShell {
-  readonly #options: RunCoordinatorOptions;
+  readonly #options: Omit<RunCoordinatorOptions, "resume">;
   readonly #core: CoordinatorCore;
   readonly #links = new Map<Connection, ControlLink>();
   /** Where the process at the other end runs. */
   readonly #processes = new Map<Connection, { readonly host: string; readonly pid: number }>();
   readonly #states: IncomingStates;
+  readonly #outgoing: OutgoingStates;
   readonly #timers: NodeJS.Timeout[];
   #connections = 0;
   #kept = 0;
@@ -151,9 +150,9 @@ class CoordinatorShell {
   #onLastClosed: () => void = () => {};
   readonly end: Promise<CoordinatorEnd>;
 
-  constructor(options: RunCoordinatorOptions) {
+  constructor({ resume, ...options }: RunCoordinatorOptions) {
     this.#options = options;
-    const { ranks, configHash, datasetHash, configFor, resume, recover, balance, samplesOf } = options;
+    const { ranks, configHash, datasetHash, configFor, store, recover, balance, samplesOf } = options;
     const { found, epoch } = options.journal;
     this.#core = new CoordinatorCore({
       ...{ ranks, configHash, datasetHash, configFor, epoch },
@@ -166,6 +165,8 @@ class CoordinatorShell {
       now: performance.now(),
     });
     this.#states = new IncomingStates((step, stateId) => this.#input({ type: "stateArrived", step, stateId }));
+    const onUnusable = (step: number, error: unknown) => this.#afterOther(() => this.#fallBack(step, error));
+    this.#outgoing = new OutgoingStates({ store, resume, onUnusable });
     this.end = new Promise((resolve) => {
       this.#resolve = resolve;
     });
@@ -234,7 +235,7 @@ class CoordinatorShell {
       case "send":
         return this.#links.get(effect.connection)?.send(encodeControl(effect.message));
       case "sendState":
-        return void this.#sendState(effect.connection, effect.generation, effect.step);
+        return void this.#outgoing.send(effect, () => this.#links.get(effect.connection));
       case "close": {
         const link = this.#links.get(effect.connection);
         this.#forget(effect.connection);
@@ -245,9 +246,7 @@ class CoordinatorShell {
       case "receiveState":
         return this.#announce(effect.connection, effect.totalBytes, effect.facts);
       case "writeCheckpoint":
-        // One after another, and the last before the end.
-        this.#work = this.#work.then(() => this.#save(effect.step));
-        return;
+        return this.#afterOther(() => this.#save(effect.step));
       case "forgetState":
         return this.#states.forget(effect.step);
       case "event":
@@ -255,6 +254,11 @@ class CoordinatorShell {
       case "end":
         return void this.#end(effect);
     }
+  }
+
+  /** Checkpoints are written and given up one after another, and the last before the end. */
+  #afterOther(work: () => Promise<void>): void {
+    this.#work = this.#work.then(work);
   }
 
   #forget(connection: Connection): void {
@@ -273,18 +277,27 @@ class CoordinatorShell {
   }
 
   async #record(record: MembershipRecord, usedGeneration: number): Promise<void> {
+    if (await this.#write({ record, usedGeneration })) this.#input({ type: "recorded" });
+  }
+
+  /** Tries until it is in the journal. @returns false: the run is over, or another coordinator's */
+  async #write(change: Partial<JournalContents>): Promise<boolean> {
     for (let isTold = false; !this.#isOver; ) {
       try {
-        await this.#options.journal.write({ record, usedGeneration });
-        return this.#input({ type: "recorded" });
+        await this.#options.journal.write(change);
+        return true;
       } catch (error) {
         if (!(error instanceof JournalError)) throw error;
-        if (error.code === "FENCED") return this.#input({ type: "replaced", message: error.message });
+        if (error.code === "FENCED") {
+          this.#input({ type: "replaced", message: error.message });
+          return false;
+        }
         if (!isTold) this.#options.onEvent({ type: "note", line: `${error.message}; trying again each second` });
         isTold = true;
         await new Promise((resolve) => setTimeout(resolve, journalRetryMs));
       }
     }
+    return false;
   }
 
   async #save(step: number): Promise<void> {
@@ -306,6 +319,7 @@ class CoordinatorShell {
       };
       await this.#options.keepNow();
       const { folder } = await store.save({ step, model, optimizer, record });
+      this.#outgoing.written(step);
       await this.#options.journal.write({ checkpoint: { step, stateId, stateHash } });
       this.#states.forget(step);
       const checkpoint = { step, stateId, progress, totalBytes: bytes.length, folder, pauseMs };
@@ -320,24 +334,22 @@ class CoordinatorShell {
     }
   }
 
-  async #sendState(connection: Connection, generation: number, step: number): Promise<void> {
-    const { resume, store } = this.#options;
+  /** A checkpoint could not be loaded: the newest good one before it takes its place, in the journal first, then in the run. */
+  async #fallBack(step: number, error: unknown): Promise<void> {
+    // Another has taken its place meanwhile.
+    if (this.#core.sourceStep !== step) return;
+    const { code, message, isRetryable } = failureOf(error);
+    const fail = (why: string) =>
+      this.#input({ type: "failed", code, message: `the checkpoint of step ${step} is not usable: ${why}` });
+    // It may be whole, and everything before it as far away: a run that ends can be resumed once it can be read.
+    if (isRetryable) return fail(message);
     try {
-      const { model, optimizer } = resume?.step === step ? resume : await store.load(step);
-      const link = this.#links.get(connection);
-      if (!link) return;
-      let byteOffset = 0;
-      for (const { data } of [...model, ...optimizer]) {
-        const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-        for (let first = 0; first < bytes.length; first += maxStatePartBytes) {
-          const part = bytes.subarray(first, first + maxStatePartBytes);
-          await link.sendBulk(encodeStateHeader({ generation, step, byteOffset }, part.length), part);
-          byteOffset += part.length;
-        }
-      }
-    } catch (error) {
-      const { code, message } = failureOf(error);
-      this.#input({ type: "failed", code, message: `the checkpoint of step ${step} is not usable: ${message}` });
+      const { checkpoint } = await this.#options.store.loadNewest(step);
+      const next = checkpoint && resumePoint(checkpoint, null);
+      const entry = next && { step: next.step, stateId: next.stateId, stateHash: checkpoint.record.stateHash };
+      if (await this.#write({ checkpoint: entry })) this.#input({ type: "sourceLost", step, message, next });
+    } catch (failure) {
+      fail(`${message}; and none before it: ${failureOf(failure).message}`);
     }
   }
 
@@ -357,21 +369,6 @@ class CoordinatorShell {
     for (const link of this.#links.values()) link.close(end.code);
     this.#resolve(end);
   }
-}
-
-function resumePoint(
-  { step, model, optimizer, record }: LoadedCheckpoint,
-  recorded: { readonly step: number; readonly stateId: string } | null,
-): ResumePoint {
-  const shaped = ({ name, shape }: NamedTensor) => ({ name, shape: [...shape] });
-  return {
-    step,
-    stateId: recorded?.step === step ? recorded.stateId : record.stateHash.slice(0, 16),
-    progress: runProgressSchema.parse(record.progress),
-    totalBytes: [...model, ...optimizer].reduce((sum, { data }) => sum + data.byteLength, 0),
-    layoutHash: record.layoutHash,
-    tensors: { model: model.map(shaped), optimizer: optimizer.map(shaped) },
-  };
 }
 
 /** Whether a process of this machine has ended; of another machine's nothing is known. One that is dead and not yet waited for has ended too. */

@@ -105,6 +105,14 @@ const input: fc.Arbitrary<CoordinatorInput> = fc.oneof(
     },
   })),
   fc.record({
+    type: fc.constant("sourceLost" as const),
+    step,
+    message: reason,
+    next: fc.option(
+      step.map((at) => ({ step: at, stateId: stateIdOf(at), progress: progressAt(at), totalBytes: 140 })),
+    ),
+  }),
+  fc.record({
     type: fc.constant("saveFailed" as const),
     step,
     failure: fc.record({ code: fc.constant("ENOSPC"), message: reason, isRetryable: fc.boolean() }),

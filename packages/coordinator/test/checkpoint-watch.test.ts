@@ -22,6 +22,7 @@ const saved = (step: number): CheckpointInput => ({ type: "saved", step });
 const failed = (step: number, failure = full): CheckpointInput => ({ type: "saveFailed", step, failure });
 const runEnds = (step: number): CheckpointInput => ({ type: "runEnds", step });
 const rewound = (step: number): CheckpointInput => ({ type: "rewound", step });
+const lost = (newest: number): CheckpointInput => ({ type: "lost", newest });
 const tick: CheckpointInput = { type: "tick" };
 const giveUp: CheckpointInput = { type: "giveUp" };
 
@@ -354,6 +355,27 @@ const cases: [behaviour: string, turns: Turn[], options?: Partial<CheckpointWatc
     { everyMinutes: 2 },
   ],
   ["without minutes none is asked for", [[1e9, tick, []]]],
+  [
+    "what was on disk and is damaged is written again",
+    [
+      [0, committed(9), []],
+      [1, arrived(9), ["forget 9"]],
+      [2, lost(5), []],
+      [3, arrived(5), ["forget 5"]],
+      [4, arrived(9), ["write 9"]],
+    ],
+    { savedStep: 9 },
+  ],
+  [
+    "where all that was on disk is damaged, it is said that there is no checkpoint",
+    [
+      [0, committed(5), []],
+      [1, lost(0), []],
+      [2, runEnds(5), []],
+      [3, giveUp, [/there is no checkpoint$/]],
+    ],
+    { savedStep: 4 },
+  ],
 ];
 
 for (const [behaviour, turns, changes] of cases)

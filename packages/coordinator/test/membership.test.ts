@@ -354,6 +354,68 @@ t.test("members whose state is not to be trusted load the source, whatever they 
   t.match(recordsIn(holds(run, "b", 6)), [{ kind: "proceeding", step: 6 }], "what comes after is trusted again");
 });
 
+const gone: MembershipInput = {
+  type: "sourceLost",
+  source: { kind: "checkpoint", step: 2, stateId: idAt(2) },
+  because: "it is damaged",
+};
+
+/** Both have come without a state, and are asked to load step 4. */
+function loadingFour(): Script {
+  const run = stepping("ab");
+  run.give({ type: "checkpoint", step: 4, stateId: idAt(4) });
+  run.give({ type: "reopen", because: "a link has failed" });
+  for (const worker of "ab") holds(run, worker, -1);
+  return run;
+}
+
+t.test("a checkpoint that cannot be loaded: members answer anew, and load the one before it", async (t) => {
+  const run = loadingFour();
+  const opened = run.give(gone);
+  t.match(opened[0], { type: "record", record: { kind: "opened", generation: 3 }, because: "it is damaged" });
+  holds(run, "a", -1);
+  t.match(holds(run, "b", -1), [
+    { type: "load", worker: "a", generation: 3, source: { step: 2 } },
+    { type: "load", worker: "b", generation: 3, source: { step: 2 } },
+  ]);
+  holds(run, "a", 2);
+  t.match(recordsIn(holds(run, "b", 2)), [{ kind: "proceeding", step: 2 }]);
+});
+
+t.test("a member that has loaded it before it was damaged keeps it, and gives it to the others", async (t) => {
+  const run = loadingFour();
+  holds(run, "a", 4);
+  run.give(gone);
+  // What it says before it has heard of the next generation is no answer.
+  const late = standingAt("regrouping", { generation: 2, step: 4, stateId: idAt(4) });
+  t.same(run.give(said("b", late)), []);
+  holds(run, "a", 4);
+  t.match(holds(run, "b", -1), [{ type: "fetch", worker: "b", from: ["a"], step: 4 }]);
+  t.match(recordsIn(holds(run, "b", 4)), [{ kind: "proceeding", step: 4 }]);
+});
+
+t.test("members whose state is not to be trusted load the one before it, whatever they hold", async (t) => {
+  const run = stepping("ab");
+  run.give({ type: "checkpoint", step: 4, stateId: idAt(4) });
+  run.give({ type: "restore", because: "states differ" });
+  for (const worker of "ab") holds(run, worker, 9);
+  holds(run, "a", 4);
+  run.give(gone);
+  holds(run, "a", 4);
+  t.match(holds(run, "b", -1), [
+    { type: "load", worker: "a", source: { step: 2 } },
+    { type: "load", worker: "b", source: { step: 2 } },
+  ]);
+});
+
+t.test("a checkpoint that is lost while its world is stepping costs no step", async (t) => {
+  const run = stepping("ab");
+  run.give({ type: "checkpoint", step: 4, stateId: idAt(4) });
+  run.give({ ...gone, source: theSeed });
+  holds(run, "a", 6);
+  t.match(recordsIn(holds(run, "b", 6)), [{ kind: "proceeding", step: 6 }]);
+});
+
 t.test("where those that are left cannot hold all seats, the world waits for a worker", async (t) => {
   const run = stepping("ab", { capacity: 2 });
   run.give(lost("b"));

@@ -13,7 +13,6 @@ import { memoryLinkPair } from "@ringmaster/transport";
 import t from "tap";
 import { z } from "zod";
 import { openJournal, runCoordinator } from "../src/index.ts";
-import type { FakeWorker } from "./fixtures/fake-worker.ts";
 import {
   config,
   done,
@@ -31,26 +30,10 @@ import {
   stateOf,
   tensors,
 } from "./fixtures/messages.ts";
-import { begin, proceed, startRun } from "./fixtures/running.ts";
+import { begin, proceed, startRun, upload } from "./fixtures/running.ts";
 import { bytesOf, stateWith } from "./fixtures/state-bytes.ts";
 
 const state = stateWith(tensors);
-
-/** Uploads a state in parts of these sizes. */
-function upload(
-  worker: FakeWorker,
-  step: number,
-  bytes: Uint8Array,
-  sizes: readonly number[],
-  progress = progressAt(step),
-): void {
-  worker.say(stateOf(step, { totalBytes: bytes.length, progress }));
-  let byteOffset = 0;
-  for (const size of sizes) {
-    worker.sendPart(step, byteOffset, bytes.subarray(byteOffset, byteOffset + size));
-    byteOffset += size;
-  }
-}
 
 t.test("a run of two workers ends well, and its checkpoint holds every byte of the state", async (t) => {
   const run = await startRun(t);
@@ -109,7 +92,7 @@ t.test("the newest checkpoints are kept, and the best", async (t) => {
   for (const step of [1, 2, 3, 4]) {
     for (const worker of workers) worker.say(held(step), stateHash(step));
     const progress = { ...progressAt(step), best: { step: 1, accuracy: 0.5 } };
-    upload(workers[0], step, state.bytes, [140], progress);
+    upload(workers[0], step, state.bytes, [140], { progress });
     // Of two that wait the newer is written.
     await workers[1].heard("CoordinatorSaved", ({ step: saved }) => saved === step);
   }
@@ -345,30 +328,6 @@ t.test("coordinator and worker in one process: the same run over a link in memor
   t.match(end, { exitCode: 0, code: "FINISHED" });
   const { checkpoint } = await store.loadNewest();
   t.ok(checkpoint && Buffer.from(bytesOf(checkpoint)).equals(state.bytes));
-});
-
-t.test("a checkpoint that is gone when it is to be loaded ends the run, and says so to all", async (t) => {
-  const run = await startRun(t, { ranks: 1 });
-  const first = await run.connect();
-  first.say(helloOf(0));
-  await first.heard("CoordinatorStart");
-  first.say(readyWith());
-  await proceed(first);
-  first.say(held(1), stateHash(1));
-  upload(first, 1, state.bytes, [140]);
-  const { folder } = await run.heard("saved");
-  rmSync(folder, { recursive: true });
-  first.say({ type: "WorkerBye", reason: "it is asked to end" });
-  first.leave();
-  await run.heard("lost");
-  const second = await run.connect();
-  second.say(helloOf(1));
-  await second.heard("CoordinatorStart");
-  second.say(readyWith());
-  const { generation } = await second.heard("CoordinatorRegroup");
-  second.say({ type: "WorkerRegrouped", generation, step: -1, stateId: stateIdOf(0) });
-  t.match(await second.heard("CoordinatorAbort"), { message: /the checkpoint of step 1 is not usable/ });
-  t.match(await run.end, { exitCode: 1, message: /the checkpoint of step 1 is not usable/ });
 });
 
 t.test("workers hear up to which step is on disk what was shown", async (t) => {

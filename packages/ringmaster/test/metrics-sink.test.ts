@@ -45,3 +45,15 @@ t.test("so has one that goes back again before the file is cut", async (t) => {
   await sink.close();
   t.same(await stepsIn(path), upTo(100));
 });
+
+t.test("so has one that goes back to its beginning", async (t) => {
+  const { path, sink } = sinkOf(t);
+  for (const step of upTo(8)) sink.append(row(step));
+  await sink.flush();
+  sink.goBackTo(0);
+  await sink.flush();
+  t.same(await stepsIn(path), []);
+  for (const step of upTo(3)) sink.append(row(step));
+  await sink.close();
+  t.same(await stepsIn(path), upTo(3));
+});

@@ -1,17 +1,19 @@
 /** A coordinator process of a simulated world: the real state machine, over simulated connections and a simulated disk. */
 import {
+  type CheckpointFacts,
   type Connection,
   CoordinatorCore,
   type CoordinatorEffect,
   type CoordinatorEnd,
   type CoordinatorInput,
   type CoordinatorOptions,
+  loadedStateId,
   mostPlans,
   type RunEvent,
   shellTiming,
 } from "@ringmaster/coordinator";
 import type { RunConfig, WorkerMessage } from "@ringmaster/protocol";
-import type { Disk, JournalContents, StoredCheckpoint, WriteResult } from "./disk.ts";
+import type { Disk, JournalContents, StoredCheckpoint } from "./disk.ts";
 import { type ControlTraffic, controlBytes, coordinatorAddress } from "./messages.ts";
 import type { End, Network } from "./network.ts";
 import type { Process } from "./process.ts";
@@ -55,8 +57,8 @@ export class CoordinatorNode {
   #connections = 0;
   #kept = 0;
   #unflushed: Extract<RunEvent, { type: "committed" | "evaluated" }>[] = [];
-  #saves: number[] = [];
-  #isSaving = false;
+  readonly #jobs: (() => void)[] = [];
+  #isBusy = false;
   #isOver = false;
 
   constructor(options: CoordinatorNodeOptions) {
@@ -82,10 +84,7 @@ export class CoordinatorNode {
         ? { record, committed, recordedStep: checkpoint?.step ?? 0, evaluated: metrics.evaluated }
         : null,
       resume: newest && {
-        step: newest.facts.step,
-        stateId: checkpoint?.step === newest.facts.step ? checkpoint.stateId : newest.facts.stateHash.slice(0, 16),
-        progress: newest.facts.progress,
-        totalBytes: options.stateBytes,
+        ...this.#sourceOf(newest.facts, checkpoint),
         layoutHash: newest.facts.layoutHash,
         tensors: newest.facts.tensors,
       },
@@ -97,6 +96,11 @@ export class CoordinatorNode {
     process.every(tickMs, () => this.#tick());
     process.every(metricsFlushMs, () => this.#flushMetrics());
     process.every(leaseMs, () => this.#keepLease());
+  }
+
+  #sourceOf(facts: CheckpointFacts, recorded: JournalContents["checkpoint"]) {
+    const { step, progress } = facts;
+    return { step, stateId: loadedStateId(facts, recorded), progress, totalBytes: this.#options.stateBytes };
   }
 
   /** Ctrl-C. */
@@ -191,14 +195,9 @@ export class CoordinatorNode {
       case "send":
         return this.#ends.get(effect.connection)?.send(effect.message, controlBytes);
       case "sendState": {
-        const stored = this.#options.disk.checkpoints.get(effect.step);
-        if (!stored || stored.isTorn)
-          return this.#end({
-            exitCode: 1,
-            code: "CHECKPOINT_GONE",
-            message: `the checkpoint of step ${effect.step} is not usable`,
-          });
         const { generation, step } = effect;
+        const stored = this.#options.disk.checkpoints.get(step);
+        if (!stored || stored.isTorn) return this.#afterOther(() => this.#fallBack(step));
         return this.#ends
           .get(effect.connection)
           ?.sendBulk(() => ({ type: "state", generation, step, state: stored.state }), this.#options.stateBytes);
@@ -209,7 +208,7 @@ export class CoordinatorNode {
         return end?.close(effect.reason);
       }
       case "record":
-        return this.#record({ record: effect.record, usedGeneration: effect.usedGeneration });
+        return this.#write({ record: effect.record, usedGeneration: effect.usedGeneration }, () => this.#recorded());
       case "receiveState":
         if (this.#incoming.has(effect.connection))
           return this.#input({
@@ -221,8 +220,7 @@ export class CoordinatorNode {
         this.#incoming.set(effect.connection, { facts: effect.facts });
         return;
       case "writeCheckpoint":
-        this.#saves.push(effect.step);
-        return this.#saveNext();
+        return this.#afterOther(() => this.#save(effect.step));
       case "forgetState":
         this.#states.delete(effect.step);
         return;
@@ -253,41 +251,54 @@ export class CoordinatorNode {
     this.#incoming.delete(connection);
   }
 
-  #record(change: Partial<JournalContents>): void {
+  /** Tries until it is in the journal, or the run another coordinator's. */
+  #write(change: Partial<JournalContents>, written: () => void): void {
     const { disk } = this.#options;
-    const written = (result: WriteResult) => {
+    disk.writeJournal(this.process, this.epoch, change, (result) => {
       if (this.#isOver) return;
       if (result === "fenced") return this.#input({ type: "replaced", message: "another coordinator has taken over" });
-      if (result === "full") return this.process.after(journalRetryMs, () => this.#record(change));
-      this.#options.onRecorded(disk.journal);
-      // A word may be cut off right here.
-      if (this.process.isAlive) this.#input({ type: "recorded" });
-    };
-    disk.writeJournal(this.process, this.epoch, change, written);
+      if (result === "full") return this.process.after(journalRetryMs, () => this.#write(change, written));
+      written();
+    });
   }
 
-  /** One after another. */
-  #saveNext(): void {
-    if (this.#isSaving) return;
-    const step = this.#saves.shift();
-    const state = step === undefined ? undefined : this.#states.get(step);
-    if (step === undefined) return;
+  #recorded(): void {
+    this.#options.onRecorded(this.#options.disk.journal);
+    // A word may be cut off right here.
+    if (this.process.isAlive) this.#input({ type: "recorded" });
+  }
+
+  /** Checkpoints are written and given up one after another. */
+  #afterOther(job: () => void): void {
+    this.#jobs.push(job);
+    this.#nextJob();
+  }
+
+  #nextJob(): void {
+    if (this.#isBusy) return;
+    const job = this.#jobs.shift();
+    this.#isBusy = job !== undefined;
+    job?.();
+  }
+
+  #over(input?: CoordinatorInput): void {
+    this.#isBusy = false;
+    if (input) this.#input(input);
+    this.#nextJob();
+  }
+
+  #save(step: number): void {
+    const state = this.#states.get(step);
     if (!state) {
       const failure = { code: "STATE_GONE", message: "its bytes are here no longer", isRetryable: false };
-      this.#input({ type: "saveFailed", step, failure });
-      return this.#saveNext();
+      return this.#over({ type: "saveFailed", step, failure });
     }
-    this.#isSaving = true;
     const { disk } = this.#options;
     const { stateId, stateHash, progress, pauseMs } = state.facts;
-    const over = (input: CoordinatorInput) => {
-      this.#isSaving = false;
-      this.#input(input);
-      this.#saveNext();
-    };
     const failed = (result: "full" | "fenced") => {
-      if (result === "fenced") return over({ type: "replaced", message: "another coordinator has taken over" });
-      over({ type: "saveFailed", step, failure: { code: "ENOSPC", message: "no space left", isRetryable: true } });
+      if (result === "fenced") return this.#over({ type: "replaced", message: "another coordinator has taken over" });
+      const failure = { code: "ENOSPC", message: "no space left", isRetryable: true };
+      this.#over({ type: "saveFailed", step, failure });
     };
     // Who goes on from it finds the metrics of all steps before.
     this.#flushMetrics();
@@ -297,9 +308,21 @@ export class CoordinatorNode {
         if (recorded !== "written") return failed(recorded);
         this.#states.delete(step);
         const totalBytes = this.#options.stateBytes;
-        over({ type: "saved", checkpoint: { step, stateId, progress, totalBytes, folder: `step-${step}`, pauseMs } });
+        const checkpoint = { step, stateId, progress, totalBytes, folder: `step-${step}`, pauseMs };
+        this.#over({ type: "saved", checkpoint });
       });
     });
+  }
+
+  #fallBack(step: number): void {
+    if (this.core.sourceStep !== step) return this.#over();
+    const { disk } = this.#options;
+    const facts = disk.newest(step)?.facts;
+    const next = facts && this.#sourceOf(facts, null);
+    const checkpoint = next ? { step: next.step, stateId: next.stateId, stateHash: facts.stateHash } : null;
+    this.#write({ checkpoint }, () =>
+      this.#over({ type: "sourceLost", step, message: "it is torn", next: next ?? null }),
+    );
   }
 
   #end({ exitCode, code, message }: CoordinatorEnd): void {

@@ -98,9 +98,9 @@ export class Disk {
     );
   }
 
-  /** The newest checkpoint that is whole. */
-  newest(): StoredCheckpoint | null {
-    const whole = [...this.checkpoints.values()].filter(({ isTorn }) => !isTorn);
+  /** The newest checkpoint that is whole. @param before only older ones count; default: all do */
+  newest(before = Number.POSITIVE_INFINITY): StoredCheckpoint | null {
+    const whole = [...this.checkpoints.values()].filter(({ facts, isTorn }) => !isTorn && facts.step < before);
     return whole.reduce<StoredCheckpoint | null>(
       (best, each) => (best === null || each.facts.step > best.facts.step ? each : best),
       null,

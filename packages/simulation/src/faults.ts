@@ -25,7 +25,7 @@ export type Fault = { readonly atMs: Millis } & (
   | { readonly kind: "leave"; readonly worker: number }
   | { readonly kind: "join" }
   | { readonly kind: "fullDisk"; readonly forMs: Millis }
-  /** The newest checkpoint's bytes are no longer what they were; not those of the run's last step. */
+  /** The newest checkpoint's bytes are no longer what they were. */
   | { readonly kind: "tearCheckpoint" }
 );
 
@@ -42,8 +42,8 @@ export function randomFaults(random: Random, settings: WorldSettings): Fault[] {
     atMs = isBurst ? atMs + random.exponential(60) : beganMs + random.between(-0.05, 1.1) * runMs;
     return oneFault(random, ranks, isLocal, atMs);
   });
-  // Now and then nobody is left.
-  if (random.chance(0.08))
+  // Now and then nobody is left, and what they go back to may be damaged by then.
+  if (random.chance(0.08)) {
     for (let worker = 0; worker < ranks + 2; worker++)
       faults.push({
         atMs: beganMs + runMs * random.between(0.5, 0.6),
@@ -51,6 +51,9 @@ export function randomFaults(random: Random, settings: WorldSettings): Fault[] {
         worker,
         restartMs: random.chance(0.5) ? random.between(50, 3000) : null,
       });
+    while (random.chance(0.5))
+      faults.push({ atMs: beganMs + runMs * random.between(0.5, 0.9), kind: "tearCheckpoint" });
+  }
   return faults.sort((a, b) => a.atMs - b.atMs);
 }
 

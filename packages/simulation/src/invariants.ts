@@ -124,7 +124,7 @@ export class Invariants {
   }
 
   checkEnd(ends: readonly (WorkerEnd & { readonly worker: number })[]): void {
-    const { end, workers, settings, disk } = this.#world;
+    const { end, workers, settings } = this.#world;
     if (!end) return;
     if (!this.#world.mayEndWith(end.code)) return this.violate(`the run ends with ${end.code}: ${end.message}`);
     // One that slept through the end looks for a coordinator until its patience is over.
@@ -138,7 +138,7 @@ export class Invariants {
       ends.flatMap(({ worker, exitCode }) => (exitCode === terminatedExitCode ? [] : (workers[worker] ?? []))),
     );
     if (end.code === "FINISHED") this.#checkDisk(settings.steps, there);
-    if (end.code === "STOPPED") this.#checkDisk(Math.max(...disk.checkpoints.keys()), there);
+    if (end.code === "STOPPED" && this.#committed > 0) this.#checkDisk(this.#committed, there);
   }
 
   /** @param there workers that were there at the end */

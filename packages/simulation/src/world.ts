@@ -107,9 +107,7 @@ export class World {
     // Two deaths at one step look as if a sample had caused them.
     if (code === "SAMPLES_KILL") return count("kill") > 1;
     // All that are left have been asked to go.
-    if (code === "STOPPED") return count("leave") > 0;
-    // Nobody is left, and neither is the checkpoint: who resumes the run finds the one before.
-    return code === "CHECKPOINT_GONE" && count("tearCheckpoint") > 0;
+    return code === "STOPPED" && count("leave") > 0;
   }
 
   run(): WorldOutcome {

@@ -351,6 +351,51 @@ t.test("a last checkpoint that is damaged while no coordinator runs is written a
   t.same({ violations, code: end?.code }, good);
 });
 
+for (const { left, torn, wayBack } of [
+  { left: 4, torn: 8, wayBack: "the checkpoint of step 4" },
+  { left: 0, torn: 4, wayBack: "the beginning" },
+])
+  t.test(`all die at once, and what they go back to is damaged: they start from ${wayBack}`, async (t) => {
+    const told: RunEvent[] = [];
+    let isTorn = false;
+    // All in one epoch: checkpoints of the steps 4, 8 and 12.
+    const settings = { ...steady, datasetSize: 640 };
+    const { violations, end, world, shown } = play({
+      settings,
+      onEvent: (world, event) => {
+        if (event.type === "coordinator" && event.effect.type === "event") told.push(event.effect.event);
+        if (event.type !== "held" || event.step !== torn + 2 || isTorn) return;
+        isTorn = true;
+        // The step before is committed by then.
+        world.time.after(5, () => {
+          world.apply({ atMs: 0, kind: "tearCheckpoint" });
+          for (const worker of [0, 1, 2]) world.apply({ atMs: 0, kind: "kill", worker, restartMs: 100 });
+        });
+      },
+    });
+    t.same({ violations, code: end?.code }, good);
+    t.equal(world.coordinator?.epoch, 1, "the coordinator lived through it");
+    const lines = told.flatMap((event) => (event.type === "note" ? [event.line] : []));
+    t.same(lines, [
+      `the checkpoint of step ${torn} is not usable: it is torn; going back to ${wayBack}, unless a rank holds a newer state`,
+    ]);
+    t.match(
+      told.filter(({ type }) => type === "restored"),
+      [{ step: left, because: `the checkpoint of step ${torn} is not usable: it is torn` }],
+    );
+    t.same(
+      shown,
+      Array.from({ length: settings.steps }, (_, index) => index + 1),
+      "each step is shown once",
+    );
+    for (const [step, { isTorn, state }] of world.disk.checkpoints)
+      t.same(
+        { isTorn, state },
+        { isTorn: false, state: world.content.stateAfter(step) },
+        `step ${step} is there again`,
+      );
+  });
+
 t.test("a sample that kills every heir of its seat ends the run, with the samples named", async (t) => {
   const settings = { ...steady, isLocal: true, ranks: 4, seats: 4 };
   const { violations, end, world } = play({
