@@ -1,9 +1,22 @@
 /** Checkpoints that rot on the disk: each is checked before it is used, the newest good one is, and it is said which were not. */
 import { copyFileSync, cpSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import t, { type Test } from "tap";
-import { checkCode, checkNoStackTrace, run, succeed } from "./harness/ringmaster.ts";
-import { checkpoint, checkpointFolder, checkpointSteps, smallConfig, workspace } from "./harness/run-files.ts";
+import { checkLedger } from "./harness/chaos-ledger.ts";
+import { RunWatch } from "./harness/chaos-watch.ts";
+import { signal } from "./harness/processes.ts";
+import { checkCode, checkNoStackTrace, run, start, succeed } from "./harness/ringmaster.ts";
+import {
+  chaosConfig,
+  checkpoint,
+  checkpointFolder,
+  checkpointSteps,
+  newestCheckpoint,
+  smallConfig,
+  workspace,
+} from "./harness/run-files.ts";
+import { set, upTo } from "./harness/runs.ts";
 
 const folder = workspace(t);
 const original = join(folder, "original");
@@ -67,3 +80,46 @@ t.test("all checkpoints damaged: the run cannot go on, and says so", async (t) =
   checkNoStackTrace(t, ended);
   t.match(ended.stderr, /^ringmaster: none of the checkpoints in .* is usable.* \[CHECKPOINT_CORRUPT\]$/m);
 });
+
+t.test(
+  "a damaged checkpoint that a run needs while it goes on: it goes back to the one before, and says so",
+  async (t) => {
+    const args = ["--seats", "2", ...set("checkpoint.everySteps", 200)];
+    const launch = start(t, ["train", chaosConfig, "--runs", folder, "--name", "live", "--ranks", "2", ...args]);
+    const run = join(folder, "live");
+    const watch = new RunWatch(run);
+    await launch.until("three checkpoints", () => watch.of("saved").length >= 3);
+    const workers = launch.processes().filter(({ role }) => role === "worker");
+    for (const { pid } of workers) signal(pid, "SIGKILL");
+    await launch.until("the loss of both", () => watch.of("lost").length >= 2);
+    // What had arrived of a state is on disk by then: another worker takes far longer to start.
+    await setTimeout(300);
+    const damaged = newestCheckpoint(run);
+    flipByte(join(checkpointFolder(run, damaged), "model.safetensors"));
+    await launch.line(new RegExp(`checkpoint of step ${damaged} .*going back to the checkpoint of step`));
+    const restored = await launch.until("the world to go back", () => watch.of("restored")[0]);
+    t.ok((restored.step ?? damaged) < damaged, `from step ${damaged} to ${restored.step}`);
+    await launch.until("the same step again", () =>
+      watch.of("saved").some((each) => each.step === damaged && each.time > restored.time),
+    );
+    launch.interrupt();
+    const ended = await launch.goneWithin(60_000);
+    checkCode(t, ended, 130);
+    checkNoStackTrace(t, ended);
+    checkLedger(t, run, 2011);
+    const last = newestCheckpoint(run);
+    await succeed(t, [
+      "train",
+      chaosConfig,
+      "--runs",
+      folder,
+      "--name",
+      "calm",
+      "--ranks",
+      "1",
+      ...args,
+      ...upTo(last),
+    ]);
+    t.same(checkpoint(run, last), checkpoint(join(folder, "calm"), last), "the bits of a run that nobody disturbed");
+  },
+);
