@@ -59,7 +59,7 @@ export async function checkScripts(say) {
   return checkTap(say, "tests of scripts", "tap", [...flags, ...files.map((name) => join("scripts", name))]);
 }
 
-/** Whole runs with real processes, two files at a time; tests are announced as their file ends, for they take minutes. */
+/** Whole runs with real processes, one after the other; each test is announced as it ends, for they take minutes. */
 export async function checkEndToEnd(say) {
   const name = "end-to-end tests";
   if (!existsSync(join(root, "test", "package.json"))) {
