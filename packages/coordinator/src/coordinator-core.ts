@@ -695,6 +695,7 @@ export class CoordinatorCore {
     }
     const broken = this.#links.due(this.#world.record?.generation ?? 0, now, blameMs);
     if (broken) effects.push(...this.#broken(broken, now));
+    if (this.#ended()) return effects;
     effects.push(...this.#takeIn(now));
     const { record, isAsking } = this.#world;
     if (record && isAsking && this.#firstBackMs !== undefined && now - this.#firstBackMs >= gatherMs)

@@ -58,27 +58,9 @@ export class KnownWorkers {
     const known = this.#byId.get(hello.workerId);
     const left = known?.connection;
     if (left !== undefined) this.#byConnection.delete(left);
-    const worker: KnownWorker = known ?? {
-      id: hello.workerId,
-      hello,
-      ready: undefined,
-      connection,
-      heardMs: now,
-      awayMs: undefined,
-      busyMs: 0,
-      bye: undefined,
-      isLeftOut: false,
-    };
     // What it prepared it says again, once.
-    Object.assign(worker, {
-      hello,
-      ready: undefined,
-      connection,
-      heardMs: now,
-      awayMs: undefined,
-      busyMs: 0,
-      isLeftOut: false,
-    });
+    const fresh = { hello, ready: undefined, connection, heardMs: now, awayMs: undefined, busyMs: 0, isLeftOut: false };
+    const worker: KnownWorker = known ? Object.assign(known, fresh) : { id: hello.workerId, bye: undefined, ...fresh };
     this.#byId.set(worker.id, worker);
     this.#byConnection.set(connection, worker);
     return { worker, left };

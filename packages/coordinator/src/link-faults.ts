@@ -69,15 +69,13 @@ export class LinkFaults {
   #ordered(members: readonly string[]): readonly string[] | null {
     if (this.#apart.size === 0) return members;
     const order = [...members];
-    const faultAt = () =>
-      order.findIndex((id, rank) => this.#apart.has(pairOf(id, order[(rank + 1) % order.length] ?? id)));
-    const faults = () =>
-      order.filter((id, rank) => this.#apart.has(pairOf(id, order[(rank + 1) % order.length] ?? id))).length;
+    const isFault = (id: string, rank: number) => this.#apart.has(pairOf(id, order[(rank + 1) % order.length] ?? id));
+    const faults = () => order.filter(isFault).length;
     const swap = (a: number, b: number) => {
       [order[a], order[b]] = [order[b] ?? "", order[a] ?? ""];
     };
     for (let left = faults(); left > 0; ) {
-      const moved = (faultAt() + 1) % order.length;
+      const moved = (order.findIndex(isFault) + 1) % order.length;
       const place = order.findIndex((_, other) => {
         swap(moved, other);
         const isBetter = faults() < left;

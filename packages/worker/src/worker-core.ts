@@ -283,8 +283,7 @@ export class WorkerCore {
     if (input.type === "copied") {
       this.#trained.take(stateId, input.progress, input.effect);
       this.#outbox.adopt(input.history);
-    }
-    if (getting.type === "CoordinatorLoad") this.#tookIn(getting);
+    } else if (getting.type === "CoordinatorLoad") this.#tookIn(getting);
     this.#stand({ type: "got", generation, step, stateId });
     const from = input.type === "copied" ? "copied from a peer" : "loaded";
     return [this.#log(input.type, `the state of step ${step} is ${from}`), ...this.#answer(), ...this.#offer()];

@@ -142,8 +142,9 @@ const from = fc.constantFrom(newcomer, connected, preparing, spare, regrouping, 
 function checkReadable(effect: WorkerEffect): void {
   if (effect.type === "send") parseWorkerMessage(encodeControl(effect.message));
   if (effect.type === "offer") {
-    const { type, ...state } = effect;
+    const { type, history, ...state } = effect;
     parsePeerState(encodeControl({ type: "PeerState", ...state }));
+    for (const message of history) parseWorkerMessage(encodeControl(message));
   }
 }
 
