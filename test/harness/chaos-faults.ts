@@ -109,6 +109,11 @@ const faults = {
   async "ask a worker to leave"(world, random) {
     const pid = pick(random, world.workers());
     signal(pid, "SIGTERM");
+    // One that is still starting hears it late; it may not be here any more when the run ends.
+    await until(`the end of pid ${pid}`, async () => {
+      await world.mend();
+      return !world.workers().includes(pid);
+    });
     return `pid ${pid}`;
   },
   async "let a worker join"(world) {
