@@ -55,8 +55,8 @@ export async function checkPackageTests(say) {
 /** The tests of these scripts themselves. */
 export async function checkScripts(say) {
   const files = readdirSync(join(root, "scripts")).filter((name) => name.endsWith(".test.mjs"));
-  const flags = ["--reporter=tap", "--disable-coverage", "--allow-incomplete-coverage"];
-  return checkTap(say, "tests of scripts", "tap", [...flags, ...files.map((name) => join("scripts", name))]);
+  const runner = join("scripts", "run-tests.mjs");
+  return checkTap(say, "tests of scripts", process.execPath, [runner, ...files.map((name) => join("scripts", name))]);
 }
 
 /** Whole runs with real processes, one after the other; each test is announced as it ends, for they take minutes. */

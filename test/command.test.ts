@@ -1,19 +1,18 @@
 /** The command as the README gives it: `npx ringmaster`. */
 import { execFile } from "node:child_process";
-import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import t from "tap";
+import { workspaceFolder } from "./harness/workspace-folder.ts";
 
-const repository = fileURLToPath(new URL("..", import.meta.url));
 const run = promisify(execFile);
 
 t.test("npx ringmaster is this repository's command line", async (t) => {
-  const { stdout } = await run("npx", ["ringmaster", "--version"], { cwd: repository });
+  const { stdout } = await run("npx", ["ringmaster", "--version"], { cwd: workspaceFolder });
   t.match(stdout, /^\d+\.\d+\.\d+$/m);
 });
 
 t.test("its help names every command that the README does", async (t) => {
-  const { stdout } = await run("npx", ["ringmaster", "--help"], { cwd: repository });
+  const { stdout } = await run("npx", ["ringmaster", "--help"], { cwd: workspaceFolder });
   for (const command of [
     "train",
     "resume",

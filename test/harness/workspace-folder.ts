@@ -1,6 +1,4 @@
-/** Where the workspace lies, whether a harness runs from its source or as it was built. */
+/** Where the workspace lies; tests run as they were built, in test/dist. */
 import { fileURLToPath } from "node:url";
 
-const here = import.meta.url.endsWith(".ts") ? "../../" : "../../../";
-
-export const workspaceFolder = fileURLToPath(new URL(here, import.meta.url));
+export const workspaceFolder = fileURLToPath(new URL("../../../", import.meta.url));

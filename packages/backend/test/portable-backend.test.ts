@@ -155,8 +155,7 @@ t.test("a memory that is full is an error, not a crash", async (t) => {
 });
 
 t.test("the kernels have no static data, which would lie in another module's memory", async (t) => {
-  const file = import.meta.url.includes("/dist/test/") ? "../kernels/portable.wasm" : "../dist/kernels/portable.wasm";
-  const binary = readFileSync(new URL(file, import.meta.url));
+  const binary = readFileSync(new URL("../kernels/portable.wasm", import.meta.url));
   const sections: number[] = [];
   for (let at = 8; at < binary.length; ) {
     sections.push(binary[at++] ?? 0);
@@ -176,10 +175,7 @@ t.test("the kernels have no static data, which would lie in another module's mem
 });
 
 t.test("threads and the main thread compute the same bits", async (t) => {
-  const entry = new URL(
-    import.meta.url.endsWith(".ts") ? "./fixtures/portable-thread.ts" : "./fixtures/portable-thread.js",
-    import.meta.url,
-  );
+  const entry = new URL("./fixtures/portable-thread.js", import.meta.url);
   const threads = [new Worker(entry), new Worker(entry)];
   const answers = await Promise.all(threads.map(async (thread) => (await once(thread, "message"))[0]));
   const own = hashOfSteps(trainingStep(backend));

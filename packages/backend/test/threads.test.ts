@@ -4,11 +4,7 @@ import t from "tap";
 import { loadLibtensorflow } from "../src/tensorflow/load-libtensorflow.ts";
 import { gradientHashes } from "./fixtures/gradient-thread.ts";
 
-/** The thread runs from source here and from dist in dist; it inherits tap's loader with this process's flags. */
-const entry = new URL(
-  import.meta.url.endsWith(".ts") ? "./fixtures/gradient-thread.ts" : "./fixtures/gradient-thread.js",
-  import.meta.url,
-);
+const entry = new URL("./fixtures/gradient-thread.js", import.meta.url);
 
 t.test("one captured gradient has the same bits in the main thread and in threads that compute at once", async (t) => {
   loadLibtensorflow("cpu");

@@ -10,7 +10,7 @@ const oneFile = (text: string) => [{ name: "a", chunks: [bytes(text)] }];
 
 /** The id of a process that has ended. */
 function deadPid(): number {
-  return Number(execFileSync(process.execPath, ["-p", "process.pid"], { encoding: "utf8" }));
+  return Number(execFileSync(process.execPath, ["-e", "console.log(String(process.pid))"], { encoding: "utf8" }));
 }
 
 t.test("a folder appears with all its files and leaves nothing beside it", async (t) => {

@@ -8,7 +8,7 @@ import t from "tap";
 import { openCheckpoints } from "../src/index.ts";
 import { smallCheckpoint } from "./fixtures/small-checkpoint.ts";
 
-const dead = Number(execFileSync(process.execPath, ["-p", "process.pid"], { encoding: "utf8" }));
+const dead = Number(execFileSync(process.execPath, ["-e", "console.log(String(process.pid))"], { encoding: "utf8" }));
 
 /** What a dead writer can leave behind: step 10 is durable, step 20 was being written, replaced or deleted. */
 const crashes: [where: string, leave: (at: (name: string) => string) => void, newest: number][] = [
@@ -88,9 +88,8 @@ t.test("a folder written by other means and left half done is passed over", asyn
  * a line of its output would always come too early: the writer is then about to write, not writing.
  */
 async function killWriter(run: string, prefix: string): Promise<{ durable: number; seen: boolean }> {
-  const script = fileURLToPath(new URL("./fixtures/saves-until-killed.ts", import.meta.url));
-  // The flags under which TypeScript runs here, so that the child runs from source too.
-  const writer = spawn(process.execPath, [...process.execArgv, script, run], { stdio: ["ignore", "pipe", "inherit"] });
+  const script = fileURLToPath(new URL("./fixtures/saves-until-killed.js", import.meta.url));
+  const writer = spawn(process.execPath, [script, run], { stdio: ["ignore", "pipe", "inherit"] });
   const exited = once(writer, "exit");
   let durable = 0;
   let seen = false;

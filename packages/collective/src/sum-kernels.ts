@@ -1,6 +1,5 @@
 /** Loads the SIMD kernels of kernels/sum.ts over a shared memory. */
-import { existsSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { CollectiveError } from "./collective-error.ts";
 
@@ -45,12 +44,7 @@ function compile(): WebAssembly.Module {
   return new WebAssembly.Module(Uint8Array.from(binary));
 }
 
-/** This file runs from src/ and from dist/src/; the kernels lie in dist/kernels/ of the package in both cases. */
-function kernelsFile(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, "package.json")) && dirname(folder) !== folder) folder = dirname(folder);
-  return join(folder, "dist", "kernels", "sum.wasm");
-}
+const kernelsFile = (): string => fileURLToPath(new URL("../kernels/sum.wasm", import.meta.url));
 
 function isSumKernels(kernels: { readonly [K in keyof SumKernels]: unknown }): kernels is SumKernels {
   return [kernels.add, kernels.sum, kernels.copy].every((kernel) => typeof kernel === "function");

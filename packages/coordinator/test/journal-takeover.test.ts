@@ -17,11 +17,10 @@ interface Owner {
   ask(generation: number): void;
 }
 
-/** Another process that opens a new journal; started from source, as these tests are. */
+/** Another process that opens a new journal. */
 function startOwner(run: string, mode: "endless" | "asked"): Owner {
-  const script = fileURLToPath(new URL("./fixtures/journal-owner.ts", import.meta.url));
-  const flags = [...process.execArgv, script, run, mode];
-  const owner = spawn(process.execPath, flags, { stdio: ["pipe", "pipe", "inherit"] });
+  const script = fileURLToPath(new URL("./fixtures/journal-owner.js", import.meta.url));
+  const owner = spawn(process.execPath, [script, run, mode], { stdio: ["pipe", "pipe", "inherit"] });
   const lines = createInterface({ input: owner.stdout })[Symbol.asyncIterator]();
   return {
     process: owner,

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
 
 async function startSupervised(t: Test) {
-  const child = fork(fileURLToPath(new URL("./fixtures/supervised.ts", import.meta.url)));
+  const child = fork(fileURLToPath(new URL("./fixtures/supervised.js", import.meta.url)));
   t.teardown(() => child.kill("SIGKILL"));
   t.same(await once(child, "message"), ["ready", undefined]);
   return child;

@@ -75,9 +75,6 @@ function badOption({ message }: CommanderError): UsageError {
 }
 
 function version(): string {
-  const text = readFileSync(
-    new URL(import.meta.url.endsWith(".ts") ? "../package.json" : "../../package.json", import.meta.url),
-    "utf8",
-  );
+  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
   return String((JSON.parse(text) as { version: unknown }).version);
 }

@@ -1,5 +1,4 @@
 import { existsSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { TrainingError } from "./training-error.ts";
 
@@ -70,7 +69,7 @@ export function loadOptimizerKernels(memory: WebAssembly.Memory): OptimizerKerne
 }
 
 function readKernels(): Uint8Array {
-  const path = join(packageRoot(), "dist", "kernels", "optimizers.wasm");
+  const path = fileURLToPath(new URL("../kernels/optimizers.wasm", import.meta.url));
   if (!existsSync(path)) {
     throw new TrainingError(
       "KERNELS_MISSING",
@@ -78,20 +77,6 @@ function readKernels(): Uint8Array {
     );
   }
   return readFileSync(path);
-}
-
-/** The nearest folder with a package.json: this file runs from src and from dist/src. */
-function packageRoot(): string {
-  const start = dirname(fileURLToPath(import.meta.url));
-  for (let folder = start; ; folder = dirname(folder)) {
-    if (existsSync(join(folder, "package.json"))) return folder;
-    if (folder === dirname(folder)) {
-      throw new TrainingError(
-        "KERNELS_MISSING",
-        `expected a package.json above ${start}, found none: reinstall the package`,
-      );
-    }
-  }
 }
 
 function kernel(exports: Readonly<Record<string, unknown>>, name: string): (...scalars: unknown[]) => unknown {

@@ -1,10 +1,10 @@
-import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import t from "tap";
 import { adam } from "../src/adam.ts";
 import { type OptimizerSpec, slotNames, updateRange } from "../src/optimizer.ts";
 import { loadOptimizerKernels } from "../src/optimizer-kernels.ts";
 import { sgd } from "../src/sgd.ts";
+import { readGoldenJson } from "./fixtures/golden-file.ts";
 
 /** Written by scripts/golden/make-golden.py from PyTorch. */
 interface Golden {
@@ -16,7 +16,7 @@ interface Golden {
     readonly after: readonly (readonly number[])[];
   }[];
 }
-const golden: Golden = JSON.parse(readFileSync(new URL("golden/optimizers.json", import.meta.url), "utf8"));
+const golden: Golden = readGoldenJson("optimizers");
 
 const STRIDE = 512; // bytes between buffers
 const FLOATS = STRIDE / 4;

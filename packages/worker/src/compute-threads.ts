@@ -42,10 +42,7 @@ export class ComputeThreads {
     this.#preparing = new Set(Array(count).keys());
     const barrier = new SharedArrayBuffer(barrierBytes);
     this.#barrier = createBarrier(barrier, count);
-    const entry = new URL(
-      import.meta.url.endsWith(".ts") ? "./compute-thread.ts" : "./compute-thread.js",
-      import.meta.url,
-    );
+    const entry = new URL("./compute-thread.js", import.meta.url);
     this.#workers = Array.from({ length: count }, (_, thread) => {
       const workerData: ComputeThreadData = { ...data, thread, threads: count, barrier };
       const worker = new Worker(entry, { workerData });

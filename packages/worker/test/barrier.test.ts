@@ -1,26 +1,15 @@
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
 import { Worker } from "node:worker_threads";
 import t from "tap";
-import ts from "typescript";
 import { barrierBytes, createBarrier } from "../src/barrier.ts";
 
-/** A module's own source as plain JavaScript: a thread starts in no time without a loader. */
-async function moduleUrl(file: string, imports: Readonly<Record<string, string>> = {}): Promise<string> {
-  const source = await readFile(new URL(`../src/${file}`, import.meta.url), "utf8");
-  const { outputText } = ts.transpileModule(source, {
-    compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 },
-  });
-  const linked = Object.entries(imports).reduce((text, [name, url]) => text.replace(name, url), outputText);
-  return `data:text/javascript,${encodeURIComponent(linked)}`;
-}
-const barrierUrl = await moduleUrl("barrier.ts", { "./worker-error.ts": await moduleUrl("worker-error.ts") });
+const barrierUrl = new URL("../src/barrier.js", import.meta.url).href;
 
 const startThread = (body: string, workerData: object) =>
   new Worker(
     `const { parentPort, workerData } = require("node:worker_threads");
      import(${JSON.stringify(barrierUrl)}).then(({ createBarrier }) => { ${body} });`,
-    { eval: true, workerData, execArgv: [], env: {} },
+    { eval: true, workerData },
   );
 
 /** Each thread counts its rounds in shared memory; behind the barrier all counts are the same, or someone passed too early. */

@@ -1,6 +1,5 @@
 /** Loads the SIMD kernels of `kernels/` over the memory of tfjs's wasm backend. */
-import { existsSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { BackendError } from "../backend-error.ts";
 
@@ -142,12 +141,7 @@ export function loadSimdKernels(memory: WebAssembly.Memory): SimdKernels {
   return exports;
 }
 
-/** This file runs from src/portable/ and from dist/src/portable/; the kernels lie in dist/kernels/ of the package in both cases. */
-function kernelsFile(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, "package.json")) && dirname(folder) !== folder) folder = dirname(folder);
-  return join(folder, "dist", "kernels", "portable.wasm");
-}
+const kernelsFile = (): string => fileURLToPath(new URL("../../kernels/portable.wasm", import.meta.url));
 
 function isSimdKernels(exports: object): exports is SimdKernels {
   return names.every((name) => typeof Reflect.get(exports, name) === "function");

@@ -57,8 +57,7 @@ export class HarmedRun {
 
   /** SimpleCNN without an end, in a folder of its own. */
   static async start({ cliFile, ranks }: HarmedRunOptions): Promise<HarmedRun> {
-    const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
-    const config = fileURLToPath(new URL(`./simple-cnn.config.${extension}`, import.meta.url));
+    const config = fileURLToPath(new URL("./simple-cnn.config.js", import.meta.url));
     const folder = await mkdtemp(join(tmpdir(), "ringmaster-bench-"));
     const length = ["--set", "epochs=1000000", "--max-steps", String(mostSteps)];
     const world = ["--ranks", String(ranks), "--threads", "1"];

@@ -69,7 +69,4 @@ const rest = ({ steps, precision }: PeerStep): string[] => [
 
 const inThreads = (cores: number): string => `${cores} thread${cores === 1 ? "" : "s"}`;
 
-function peerScript(name: string): string {
-  const folder = import.meta.url.endsWith(".ts") ? "../../peers" : "../../../peers";
-  return fileURLToPath(new URL(`${folder}/${name}`, import.meta.url));
-}
+const peerScript = (name: string): string => fileURLToPath(new URL(`../../../peers/${name}`, import.meta.url));

@@ -53,8 +53,7 @@ const profiler = (folder: string): string => `
  */
 export async function profiledRun({ cliFile, ranks, steps, files }: ProfiledRunOptions) {
   const folder = await mkdtemp(join(tmpdir(), "ringmaster-bench-"));
-  const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
-  const config = fileURLToPath(new URL(`./simple-cnn.config.${extension}`, import.meta.url));
+  const config = fileURLToPath(new URL("./simple-cnn.config.js", import.meta.url));
   const profileFolder = join(folder, "profiles");
   await mkdir(profileFolder);
   const givenUp = new AbortController();

@@ -13,8 +13,7 @@ export interface TimedResult extends RunResult {
 
 /** One whole run of a benchmark's model as a user starts it, in a folder of its own that is removed. */
 export async function trainOnce(cliFile: string, model: BenchModel, args: readonly string[]): Promise<TimedResult> {
-  const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
-  const config = fileURLToPath(new URL(`./${model}.config.${extension}`, import.meta.url));
+  const config = fileURLToPath(new URL(`./${model}.config.js`, import.meta.url));
   const runs = await mkdtemp(join(tmpdir(), "ringmaster-bench-"));
   try {
     const startedAtMs = Date.now();

@@ -18,9 +18,7 @@ import {
   threadsOption,
 } from "./options.ts";
 
-export const cliFile = fileURLToPath(
-  new URL(import.meta.url.endsWith(".ts") ? "../cli.ts" : "../cli.js", import.meta.url),
-);
+export const cliFile = fileURLToPath(new URL("../cli.js", import.meta.url));
 
 interface TrainOptions extends RunOptions {
   readonly ranks: number;
@@ -116,7 +114,7 @@ export async function launchLocal({
   // The workers say it too, but in the log. Which GPU a rank takes only they know.
   if (settled.deviceName.kind === "cpu") for (const note of notesOf(settled, computeOn.precision)) sayOnStderr(note);
   return superviseLocal({
-    program: [process.execPath, ...forwardedFlags(), cliFile],
+    program: [process.execPath, cliFile],
     coordinatorArgs: (recovering) => [
       ...(recovering ? recoverArgs(recovering.logFile, { ranks, balance, json }) : coordinatorArgs),
       ...["--host", "127.0.0.1", "--port", recovering ? new URL(recovering.url).port : "0"],
@@ -149,7 +147,3 @@ const recoverArgs = (
   ...["coordinator", "--recover", dirname(logFile), "--ranks", String(ranks), "--balance", balance],
   ...(json ? ["--json"] : []),
 ];
-
-/** Node's flags that a child needs too: where sources are run, their loader. */
-const forwardedFlags = (): string[] =>
-  process.execArgv.filter((flag) => flag.startsWith("--import=") || flag.startsWith("--conditions="));
