@@ -113,6 +113,14 @@ module.exports = {
       to: { couldNotResolve: true },
     },
     {
+      name: "tfjs-through-backend",
+      comment:
+        "tfjs is imported as `tf` from @ringmaster/backend; packages/backend/tfjs.cjs says what another way costs",
+      severity: "error",
+      from: { path: "^(?:packages|test)/", pathNot: "^packages/backend/tfjs\\." },
+      to: { path: "^node_modules/@tensorflow/tfjs/" },
+    },
+    {
       name: "examples-know-the-public-api-only",
       comment: 'an example shows what a user writes: import from "ringmaster"',
       severity: "error",

@@ -35,6 +35,7 @@ const violations = [
   ["everything-is-declared", "packages/data/src/undeclared.ts", 'import "undeclared";'],
   ["everything-resolves", "packages/data/src/lost.ts", 'import "./nowhere.ts";'],
   ["everything-resolves", "packages/worker/src/behind-the-entry.ts", 'import "@ringmaster/data/src/inner.ts";'],
+  ["tfjs-through-backend", "packages/backend/src/slow.ts", 'import "@tensorflow/tfjs";'],
   ["examples-know-the-public-api-only", "examples/inside.config.ts", 'import "@ringmaster/worker";'],
   ["ringmaster-depends-downwards", "packages/ringmaster/src/upwards.ts", 'import "../../newcomer/src/index.ts";'],
 ];
@@ -59,14 +60,18 @@ function layOut(folder) {
     workspaces: ["packages/*"],
     devDependencies: { "fast-check": "1", tap: "1" },
   });
-  for (const library of ["fast-check", "tap", "undeclared", "zod"]) {
+  for (const library of ["@tensorflow/tfjs", "fast-check", "tap", "undeclared", "zod"]) {
     writeJson(folder, `node_modules/${library}/package.json`, { name: library, main: "index.js" });
     write(folder, `node_modules/${library}/index.js`, "");
   }
   for (const name of names) {
     const base = `packages/${name}`;
     const exported = { ".": { "@ringmaster/source": "./src/index.ts", default: "./dist/src/index.js" } };
-    const dependencies = Object.fromEntries([["zod", "1"], ...names.map((other) => [packageNamed(other), "1"])]);
+    const dependencies = Object.fromEntries([
+      ["zod", "1"],
+      ["@tensorflow/tfjs", "1"],
+      ...names.map((other) => [packageNamed(other), "1"]),
+    ]);
     writeJson(folder, `${base}/package.json`, {
       name: packageNamed(name),
       type: "module",

@@ -2,7 +2,7 @@
  * Where tensors are computed, as the rest of Ringmaster sees it. Each thread opens one backend (`open-backend.ts`), which becomes the backend of tfjs in
  * that thread. Two implementations: `tensorflow/` (libtensorflow, captured steps) and `portable/` (WebAssembly). `packages/training/test/fixtures/compliance` holds both to one behaviour.
  */
-import type * as tf from "@tensorflow/tfjs";
+import type tf from "#tfjs";
 
 export interface Device {
   readonly kind: "cpu" | "gpu";

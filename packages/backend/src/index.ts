@@ -1,3 +1,4 @@
+export { default as tf } from "#tfjs";
 export { BackendError, type BackendErrorCode } from "./backend-error.ts";
 export type {
   Compiler,
@@ -27,7 +28,7 @@ export { type DevicePreference, parseDevice } from "./libtensorflow/device-prefe
 export { type DevicesOfRanks, devicesOfRanks } from "./libtensorflow/devices-of-ranks.ts";
 export type { GpuFacts } from "./libtensorflow/gpu-facts.ts";
 export { type InstallOptions, installLibtensorflow } from "./libtensorflow/install.ts";
-export { findLibtensorflow, type LibtensorflowState } from "./libtensorflow/location.ts";
+export { cacheFolder, findLibtensorflow, type LibtensorflowState } from "./libtensorflow/location.ts";
 export { type LibtensorflowBuild, libtensorflowVersion } from "./libtensorflow/wheels.ts";
 export {
   type BackendOptions,

@@ -7,7 +7,7 @@
  * first (first * e) mod 4 elements. The key is (seed, step); the counter's high word is the number of the draw within the body, so that two layers
  * never share numbers.
  */
-import type * as tf from "@tensorflow/tfjs";
+import type tf from "#tfjs";
 import { BackendError } from "./backend-error.ts";
 import type { RandomKey } from "./compute-backend.ts";
 

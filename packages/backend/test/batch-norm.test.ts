@@ -1,5 +1,5 @@
-import * as tf from "@tensorflow/tfjs";
 import t from "tap";
+import tf from "#tfjs";
 import { batchNormInTraining, openBackend } from "../src/index.ts";
 import { wave } from "./fixtures/captured-function.ts";
 

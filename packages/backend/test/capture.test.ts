@@ -1,5 +1,5 @@
-import * as tf from "@tensorflow/tfjs";
 import t from "tap";
+import tf from "#tfjs";
 import { cpuFeatures, isInProgram, keyedUniform, openBackend, sparseSoftmaxCrossEntropy } from "../src/index.ts";
 import { captureOver, type Fed, wave } from "./fixtures/captured-function.ts";
 

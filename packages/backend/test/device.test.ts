@@ -1,5 +1,5 @@
-import * as tf from "@tensorflow/tfjs";
 import t from "tap";
+import tf from "#tfjs";
 import { libtensorflowVersion, loadBackend, numericsFingerprint, openBackend, settleBackend } from "../src/index.ts";
 
 // Whatever this machine has.

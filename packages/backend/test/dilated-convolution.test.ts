@@ -1,6 +1,7 @@
 /** Dilated convolutions and their gradients against sums over taps, each a shifted part of the input. */
-import * as tf from "@tensorflow/tfjs";
+
 import t from "tap";
+import tf from "#tfjs";
 import { openBackend } from "../src/index.ts";
 
 await openBackend({ backend: "tensorflow", device: "cpu" });

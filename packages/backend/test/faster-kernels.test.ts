@@ -1,5 +1,5 @@
-import * as tf from "@tensorflow/tfjs";
 import t from "tap";
+import tf from "#tfjs";
 import { type ComputeBackend, openBackend, sparseSoftmaxCrossEntropy } from "../src/index.ts";
 import { crossEntropyKernel } from "../src/ops/cross-entropy.ts";
 import { composedCrossEntropy } from "../src/tensorflow/kernels/cross-entropy.ts";

@@ -2,8 +2,8 @@
 import { readFileSync } from "node:fs";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import * as tf from "@tensorflow/tfjs";
 import t from "tap";
+import tf from "#tfjs";
 import { keyedUniform, openBackend, type PreparedProgram, type Program } from "../src/index.ts";
 
 const backend = await openBackend({ backend: "tensorflow", device: "cpu" });

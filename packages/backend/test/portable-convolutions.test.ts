@@ -1,6 +1,7 @@
 /** Convolutions, pooling and their gradients on the portable backend. */
-import * as tf from "@tensorflow/tfjs";
+
 import t from "tap";
+import tf from "#tfjs";
 import { openPortableBackend } from "../src/portable/portable-backend.ts";
 import { check, checkLinear, numbers, registerOnCpu, relativeError } from "./fixtures/reference-kernels.ts";
 

@@ -1,6 +1,7 @@
 /** Products of matrices, sums, activations and other ops on the portable backend. */
-import * as tf from "@tensorflow/tfjs";
+
 import t from "tap";
+import tf from "#tfjs";
 import { withDraws } from "../src/keyed-random.ts";
 import { openPortableBackend } from "../src/portable/portable-backend.ts";
 import { type Case, check, numbers, registerOnCpu, relativeError } from "./fixtures/reference-kernels.ts";

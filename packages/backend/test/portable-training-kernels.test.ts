@@ -1,6 +1,7 @@
 /** Batch normalisation, cross-entropy and whole layers on the portable backend. */
-import * as tf from "@tensorflow/tfjs";
+
 import t from "tap";
+import tf from "#tfjs";
 import { batchNormInTraining } from "../src/ops/batch-norm.ts";
 import { sparseSoftmaxCrossEntropy } from "../src/ops/cross-entropy.ts";
 import { openPortableBackend } from "../src/portable/portable-backend.ts";

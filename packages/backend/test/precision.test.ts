@@ -1,5 +1,5 @@
-import * as tf from "@tensorflow/tfjs";
 import t from "tap";
+import tf from "#tfjs";
 import { requireBfloat16 } from "../src/cpu-features.ts";
 import { cpuFeatures, openBackend, type Precision } from "../src/index.ts";
 import { captureOver } from "./fixtures/captured-function.ts";

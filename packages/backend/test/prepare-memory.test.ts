@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from "node:fs";
-import * as tf from "@tensorflow/tfjs";
 import t from "tap";
+import tf from "#tfjs";
 import { openBackend } from "../src/index.ts";
 
 /** From now on the peak is counted anew (proc(5), clear_refs). */

@@ -1,5 +1,5 @@
-import * as tf from "@tensorflow/tfjs";
 import t from "tap";
+import tf from "#tfjs";
 import { keyedNormal, keyedUniform, openBackend, type Program, sparseSoftmaxCrossEntropy } from "../src/index.ts";
 import { requireXla } from "../src/tensorflow/xla.ts";
 import { type CapturedOver, captureOver, type Fed, wave } from "./fixtures/captured-function.ts";

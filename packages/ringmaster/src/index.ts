@@ -1,5 +1,5 @@
 /** The public API: what a config file imports. */
-export { keyedNormal, keyedUniform } from "@ringmaster/backend";
+export { keyedNormal, keyedUniform, tf } from "@ringmaster/backend";
 export {
   type DataSource,
   fashionMnist,
@@ -18,4 +18,3 @@ export {
   sgd,
   type TrainingOptions,
 } from "@ringmaster/training";
-export * as tf from "@tensorflow/tfjs";

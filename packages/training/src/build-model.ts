@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import { tf } from "@ringmaster/backend";
 import { heedDilation } from "./dilated-layers.ts";
 import { type FunctionModel, isFunctionModel, ofFunction } from "./function-model.ts";
 import { fuseBatchNorm } from "./fused-batch-norm.ts";

@@ -1,4 +1,4 @@
-import type * as tf from "@tensorflow/tfjs";
+import type { tf } from "@ringmaster/backend";
 import { inside } from "./layer-tree.ts";
 
 type Layer = tf.layers.Layer;

@@ -2,7 +2,7 @@
  * tf.layers' dilated convolutions. DepthwiseConv2D drops its `dilationRate` and computes another layer without a word; Conv2D computes with it, but in an op
  * whose gradient tfjs refuses. Both go through the plain ops here, which have one (`@ringmaster/backend`).
  */
-import * as tf from "@tensorflow/tfjs";
+import { tf } from "@ringmaster/backend";
 
 type LayerCall = (inputs: tf.Tensor | tf.Tensor[], kwargs: unknown) => tf.Tensor | tf.Tensor[];
 type Pair = [number, number];

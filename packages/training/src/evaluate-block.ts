@@ -1,6 +1,5 @@
 /** One fixed block of an evaluation as a program: forward only, with the sums that a seat gives to the ring. */
-import { sparseSoftmaxCrossEntropy } from "@ringmaster/backend";
-import * as tf from "@tensorflow/tfjs";
+import { sparseSoftmaxCrossEntropy, tf } from "@ringmaster/backend";
 import { batchOf, feedsOf, type StepSurroundings } from "./train-step.ts";
 
 export interface EvaluateBlock {

@@ -1,6 +1,5 @@
 /** A model that is a plain function of tensors. */
-import { isInProgram } from "@ringmaster/backend";
-import * as tf from "@tensorflow/tfjs";
+import { isInProgram, tf } from "@ringmaster/backend";
 import { masked } from "./keyed-layers.ts";
 import type { Model, ModelInput } from "./model.ts";
 import { checkVariables, tryModel } from "./model-trial.ts";

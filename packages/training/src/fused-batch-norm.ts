@@ -5,8 +5,7 @@
  *
  * A layer that is not trained normalises with its moving statistics and leaves them alone, as in Keras since TensorFlow 2; tf.layers ignores `trainable: false`.
  */
-import { batchNormInTraining, isInProgram } from "@ringmaster/backend";
-import * as tf from "@tensorflow/tfjs";
+import { batchNormInTraining, isInProgram, tf } from "@ringmaster/backend";
 
 type LayerCall = (inputs: tf.Tensor | tf.Tensor[], kwargs: { training?: boolean }) => tf.Tensor | tf.Tensor[];
 

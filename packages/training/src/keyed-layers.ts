@@ -2,8 +2,7 @@
  * tf.layers' random layers draw in JavaScript, which a captured step would freeze. Inside a program they draw keyed numbers instead
  * (`keyedUniform`), so that what a sample sees depends on (seed, step, slot in the global batch) and not on who computes it.
  */
-import { isInProgram, keyedNormal, keyedUniform } from "@ringmaster/backend";
-import * as tf from "@tensorflow/tfjs";
+import { isInProgram, keyedNormal, keyedUniform, tf } from "@ringmaster/backend";
 import { TrainingError } from "./training-error.ts";
 
 type LayerCall = (inputs: tf.Tensor | tf.Tensor[], kwargs: { training?: boolean }) => tf.Tensor | tf.Tensor[];

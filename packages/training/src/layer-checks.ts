@@ -1,5 +1,5 @@
 /** Options of tf.layers' layers that have no effect where Ringmaster, or tf.layers itself, trains: another model would be trained without a word. */
-import type * as tf from "@tensorflow/tfjs";
+import type { tf } from "@ringmaster/backend";
 import { TrainingError } from "./training-error.ts";
 
 type Layer = tf.layers.Layer;

@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import { tf } from "@ringmaster/backend";
 
 type Layer = tf.layers.Layer;
 

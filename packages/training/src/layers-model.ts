@@ -1,5 +1,5 @@
 /** A tf.layers model as a training step sees it. */
-import * as tf from "@tensorflow/tfjs";
+import { tf } from "@ringmaster/backend";
 import { canonicalNames } from "./canonical-names.ts";
 import { freezeBatchNorm } from "./fused-batch-norm.ts";
 import { checkOptions } from "./layer-checks.ts";

@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, statSync } from "node:fs";
-import { basename, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { types } from "node:util";
+import { cacheFolder } from "@ringmaster/backend";
 import { createJiti } from "jiti";
 import { parseDefinition, type TrainingDefinition } from "./definition.ts";
 import { TrainingError } from "./training-error.ts";
@@ -34,7 +35,8 @@ export async function loadDefinition(file: string, overrides: readonly Override[
   // The user's `ringmaster` must be this very one: a second instance would have a second tfjs with another backend.
   const jiti = createJiti(import.meta.url, {
     nativeModules: ["ringmaster", "@tensorflow/tfjs"],
-    fsCache: false,
+    // Every thread of every rank loads it; without a cache each would load a compiler first.
+    fsCache: join(cacheFolder(), "configs"),
     moduleCache: false,
   });
   let exported: unknown;

@@ -2,7 +2,7 @@
  * What only running a model shows: it is run once, in evaluation, on two made-up images, before anything is prepared. Layers that are built at their first
  * call are built here, where initial weights follow from the seed.
  */
-import * as tf from "@tensorflow/tfjs";
+import { tf } from "@ringmaster/backend";
 import type { Model } from "./model.ts";
 import { TrainingError } from "./training-error.ts";
 

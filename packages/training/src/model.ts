@@ -1,4 +1,4 @@
-import type * as tf from "@tensorflow/tfjs";
+import type { tf } from "@ringmaster/backend";
 
 /** A model as a training step sees it: variables in a fixed order under names that depend on the model alone. */
 export interface Model {

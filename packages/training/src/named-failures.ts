@@ -1,5 +1,5 @@
+import type { tf } from "@ringmaster/backend";
 import { BackendError, failedBody } from "@ringmaster/backend";
-import type * as tf from "@tensorflow/tfjs";
 import { TrainingError } from "./training-error.ts";
 
 type Layer = tf.layers.Layer;

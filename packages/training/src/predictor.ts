@@ -1,7 +1,6 @@
 /** A trained model for use: pixels in, probabilities out. */
-import { openBackend } from "@ringmaster/backend";
+import { openBackend, tf } from "@ringmaster/backend";
 import { type Normalisation, pixelTable } from "@ringmaster/data";
-import * as tf from "@tensorflow/tfjs";
 import { buildModel } from "./build-model.ts";
 import type { TrainingDefinition } from "./definition.ts";
 import type { ModelInput } from "./model.ts";

@@ -11,8 +11,8 @@ import {
   type Precision,
   type RandomKey,
   sparseSoftmaxCrossEntropy,
+  tf,
 } from "@ringmaster/backend";
-import * as tf from "@tensorflow/tfjs";
 import type { RunLayout } from "./layout.ts";
 import type { MemoryMap, ThreadMemory } from "./memory-map.ts";
 import type { Model } from "./model.ts";

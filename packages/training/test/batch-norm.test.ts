@@ -1,5 +1,5 @@
+import { tf } from "@ringmaster/backend";
 import { syntheticImages } from "@ringmaster/data";
-import * as tf from "@tensorflow/tfjs";
 import t from "tap";
 import { buildModel, sgd } from "../src/index.ts";
 import { batchOf, furthest } from "./fixtures/eager.ts";

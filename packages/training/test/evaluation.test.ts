@@ -1,5 +1,5 @@
+import { tf } from "@ringmaster/backend";
 import { syntheticImages } from "@ringmaster/data";
-import * as tf from "@tensorflow/tfjs";
 import t from "tap";
 import { adam, type EvaluationSplit } from "../src/index.ts";
 import { batchOf, crossEntropySum, furthest } from "./fixtures/eager.ts";

@@ -1,5 +1,5 @@
+import { tf } from "@ringmaster/backend";
 import { syntheticImages } from "@ringmaster/data";
-import * as tf from "@tensorflow/tfjs";
 import t from "tap";
 import { adam, buildModel, dropout, functionModel, type ModelInput } from "../src/index.ts";
 import { createLocalTrainer } from "./fixtures/local-trainer.ts";

@@ -1,5 +1,4 @@
-import { openBackend } from "@ringmaster/backend";
-import * as tf from "@tensorflow/tfjs";
+import { openBackend, tf } from "@ringmaster/backend";
 import t, { type Test } from "tap";
 import { buildModel } from "../src/index.ts";
 import { furthest } from "./fixtures/eager.ts";

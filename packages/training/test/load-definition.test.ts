@@ -53,7 +53,7 @@ t.test("a config's tfjs is this process's: its model can be trained here", async
   const model = `({ imageShape, classes }) => tf.sequential({
     layers: [tf.layers.flatten({ inputShape: imageShape }), tf.layers.dense({ units: classes })],
   })`;
-  const text = `import * as tf from "@tensorflow/tfjs";\nexport default { ...${body()}, model: ${model} };`;
+  const text = `import { tf } from "@ringmaster/backend";\nexport default { ...${body()}, model: ${model} };`;
   const { definition } = await loadDefinition(join(t.testdir({ "config.ts": text }), "config.ts"));
   const { parameters } = buildModel(definition.model, { imageShape: [4, 4, 1], classes: 3 }, 1);
   t.same(

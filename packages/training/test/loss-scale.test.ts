@@ -1,5 +1,4 @@
-import { type ComputeBackend, openBackend } from "@ringmaster/backend";
-import * as tf from "@tensorflow/tfjs";
+import { type ComputeBackend, openBackend, tf } from "@ringmaster/backend";
 import t from "tap";
 import { buildModel, createLayout, createMemory, createMemoryMap, loadOptimizerKernels } from "../src/index.ts";
 import { prepareTrainStep } from "../src/train-step.ts";

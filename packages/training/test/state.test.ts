@@ -1,5 +1,5 @@
+import { tf } from "@ringmaster/backend";
 import { syntheticImages } from "@ringmaster/data";
-import * as tf from "@tensorflow/tfjs";
 import t from "tap";
 import { adam, hashTensors, readTail, type StateTensor, sgd, tailFields, writeInitialState } from "../src/index.ts";
 import { writeTail } from "../src/tail.ts";

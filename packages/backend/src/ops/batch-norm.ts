@@ -4,7 +4,7 @@
  * The gradient goes through the batch's moments, as that of tfjs's composition does. A kernel hands back two kinds of moments: the batch's, whose
  * variance it corrects for running statistics (n / (n - 1)), and reserved ones for the gradient, whose meaning is the kernel's own.
  */
-import * as tf from "@tensorflow/tfjs";
+import tf from "#tfjs";
 import { some } from "./kernel-inputs.ts";
 
 export const batchNormForward = "FusedBatchNormV3";

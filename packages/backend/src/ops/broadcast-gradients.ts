@@ -1,5 +1,5 @@
 /** Gradients that tfjs leaves in the shape of the result where an operand was broadcast to it: summed over what was repeated, as those of add and multiply are. */
-import * as tf from "@tensorflow/tfjs";
+import tf from "#tfjs";
 import { some } from "./kernel-inputs.ts";
 
 /** Ops of two operands, both saved for the gradient. */

@@ -2,7 +2,7 @@
  * Gradients of comparisons. They are constant wherever they have a derivative, as tfjs says of GreaterEqual alone; without one, whatever depends on a comparison
  * (`tf.where(tf.greater(x, 0), ...)`, tf.layers' ThresholdedReLU) could not be trained.
  */
-import * as tf from "@tensorflow/tfjs";
+import tf from "#tfjs";
 import { some } from "./kernel-inputs.ts";
 
 const zeros = (tensor: tf.Tensor | undefined) => () => tf.zeros(some(tensor).shape);

@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import tf from "#tfjs";
 import { some } from "./kernel-inputs.ts";
 
 export const crossEntropyKernel = "SparseSoftmaxCrossEntropyWithLogits";

@@ -1,5 +1,5 @@
 /** Cumsum's gradient, along any axis: tfjs permutes that of an axis other than the last one more time than it should. */
-import * as tf from "@tensorflow/tfjs";
+import tf from "#tfjs";
 import { one } from "./kernel-inputs.ts";
 
 export const cumsumGradient: tf.GradConfig = {

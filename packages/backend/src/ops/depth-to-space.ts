@@ -1,5 +1,5 @@
 /** DepthToSpace's gradient, its inverse, which tfjs lacks: what sub-pixel convolutions (Shi et al., 2016) train through. */
-import * as tf from "@tensorflow/tfjs";
+import tf from "#tfjs";
 import { one } from "./kernel-inputs.ts";
 
 export const depthToSpaceGradient: tf.GradConfig = {

@@ -2,7 +2,7 @@
  * Gradients of dilated convolutions, which tfjs refuses. A convolution whose taps lie `d` apart is an undilated one with a larger filter that has
  * d - 1 zeros between its taps; so the ordinary gradients are taken with that filter, and of the filter's own gradient the taps' places alone are kept.
  */
-import * as tf from "@tensorflow/tfjs";
+import tf from "#tfjs";
 import { one, some } from "./kernel-inputs.ts";
 
 type Rates = readonly [height: number, width: number];

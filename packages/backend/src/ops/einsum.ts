@@ -2,7 +2,7 @@
  * Einsum over one or two operands, which tfjs computes but does not differentiate. The gradient of an operand is again an einsum: of the result's gradient and the
  * other operand, over the letters that the operand shares with them; along its remaining letters, over which it was summed alone, it is repeated.
  */
-import * as tf from "@tensorflow/tfjs";
+import tf from "#tfjs";
 import { one, some } from "./kernel-inputs.ts";
 
 interface EinsumTerms {

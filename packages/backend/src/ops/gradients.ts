@@ -2,7 +2,7 @@
  * Gradients that tfjs composes from several ops where one kernel does, and those that it lacks. Every backend has the kernels that they name; tfjs registers
  * gradients for all backends of a thread at once.
  */
-import * as tf from "@tensorflow/tfjs";
+import tf from "#tfjs";
 import { batchNormGradient } from "./batch-norm.ts";
 import { broadcastGradients } from "./broadcast-gradients.ts";
 import { comparisonGradients } from "./comparisons.ts";

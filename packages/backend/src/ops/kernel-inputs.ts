@@ -1,4 +1,4 @@
-import type * as tf from "@tensorflow/tfjs";
+import type tf from "#tfjs";
 
 export function some<Value>(value: Value | undefined): Value {
   if (value === undefined) throw new TypeError("a kernel was called without one of its inputs");

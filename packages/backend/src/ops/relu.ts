@@ -1,5 +1,5 @@
 /** Relu's gradient as one op; tfjs multiplies with a step function of the input, and so must keep it. */
-import * as tf from "@tensorflow/tfjs";
+import tf from "#tfjs";
 import { one, some } from "./kernel-inputs.ts";
 
 export const reluGradient: tf.GradConfig = {

@@ -1,5 +1,5 @@
 /** Kernels that few models need and tfjs's wasm backend lacks, borrowed from tfjs's CPU backend (JavaScript), values copied there and back. */
-import * as tf from "@tensorflow/tfjs";
+import tf from "#tfjs";
 import { type Attributes, type Inputs, type Register, size } from "./kernel-registry.ts";
 import type { TensorInfo, WasmHeap } from "./wasm-backend.ts";
 

@@ -6,7 +6,7 @@
  *   dy times the transposed filter gives a gradient for each place of each patch, which are added up.
  * - To the filter it is the transposed patch matrix times dy, in blocks of positions that stay within the cache; a block may span images.
  */
-import * as tf from "@tensorflow/tfjs";
+import tf from "#tfjs";
 import { input, one, type Register, size } from "./kernel-registry.ts";
 import { backendName, type TensorInfo, type WasmHeap } from "./wasm-backend.ts";
 import { convolutionOf, type Geometry } from "./windows.ts";

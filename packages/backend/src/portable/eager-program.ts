@@ -1,5 +1,5 @@
 /** A program on the portable backend: its body runs anew at each call, between two copies. */
-import * as tf from "@tensorflow/tfjs";
+import tf from "#tfjs";
 import { BackendError } from "../backend-error.ts";
 import type { Feed, PreparedProgram, Program, ProgramCall, RandomKey } from "../compute-backend.ts";
 import { withDraws } from "../keyed-random.ts";

@@ -1,5 +1,5 @@
 /** Einsum, which tfjs's wasm backend lacks. */
-import type * as tf from "@tensorflow/tfjs";
+import type tf from "#tfjs";
 import { composedEinsum } from "../ops/einsum.ts";
 import type { Register } from "./kernel-registry.ts";
 

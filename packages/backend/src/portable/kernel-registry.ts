@@ -1,5 +1,5 @@
 /** How kernels are put in the place of those of tfjs's wasm backend, or beside them. */
-import * as tf from "@tensorflow/tfjs";
+import tf from "#tfjs";
 import { backendName, type TensorInfo, type WasmHeap } from "./wasm-backend.ts";
 
 export type Inputs = Readonly<Record<string, TensorInfo | undefined>>;

@@ -1,5 +1,5 @@
 /** The stream of `../keyed-random.ts` from our own Philox, number for number TensorFlow's (normal ones to the last bits). */
-import * as tf from "@tensorflow/tfjs";
+import tf from "#tfjs";
 import type { RandomKey } from "../compute-backend.ts";
 import { type Distribution, drawStart, philoxLanes, type StepDraws } from "../keyed-random.ts";
 import { size } from "./kernel-registry.ts";

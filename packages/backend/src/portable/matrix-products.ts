@@ -2,7 +2,7 @@
  * Products of matrices; tfjs's own are some 30 times slower where something is transposed. Else XNNPACK multiplies, as fast as we do, and keeps its packed copy of the
  * right-hand side from call to call. That pays for few rows, but not within a program, where weights are new tensors at each call.
  */
-import * as tf from "@tensorflow/tfjs";
+import tf from "#tfjs";
 import { isInProgram } from "../keyed-random.ts";
 import { type Inputs, input, type Register, size } from "./kernel-registry.ts";
 import type { TensorInfo, WasmHeap } from "./wasm-backend.ts";

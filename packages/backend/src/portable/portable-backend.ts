@@ -3,8 +3,8 @@
  * and its results depend on the inputs alone, not on the machine.
  */
 import { cpus } from "node:os";
-import * as tf from "@tensorflow/tfjs";
 import { version_wasm } from "@tensorflow/tfjs-backend-wasm";
+import tf from "#tfjs";
 import { BackendError } from "../backend-error.ts";
 import type { ComputeBackend } from "../compute-backend.ts";
 import { registerGradients } from "../ops/gradients.ts";

@@ -1,5 +1,5 @@
 /** Sums and means over neighbouring dimensions that are not the last, such as a bias's gradient or global pooling; tfjs transposes first. */
-import * as tf from "@tensorflow/tfjs";
+import tf from "#tfjs";
 import { type Attributes, input, type Register, size } from "./kernel-registry.ts";
 import type { TensorInfo, WasmHeap } from "./wasm-backend.ts";
 

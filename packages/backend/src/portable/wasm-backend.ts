@@ -8,8 +8,8 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import * as tf from "@tensorflow/tfjs";
 import { BackendWasm } from "@tensorflow/tfjs-backend-wasm";
+import tf from "#tfjs";
 import { BackendError } from "../backend-error.ts";
 import { loadSimdKernels, type SimdKernels } from "./simd-kernels.ts";
 

@@ -1,5 +1,5 @@
 /** How the windows of convolutions and pooling lie over their input. */
-import * as tf from "@tensorflow/tfjs";
+import tf from "#tfjs";
 import type { Attributes, Register } from "./kernel-registry.ts";
 
 export type Geometry = tf.backend_util.Conv2DInfo;

@@ -1,5 +1,5 @@
 /** The stream of `../keyed-random.ts` from TensorFlow's own stateless ops, fed with where each draw starts. */
-import type * as tf from "@tensorflow/tfjs";
+import type tf from "#tfjs";
 import type { Compiler, RandomKey } from "../compute-backend.ts";
 import { type Distribution, drawStart, philoxLanes, type StepDraws } from "../keyed-random.ts";
 import { attributeKinds, type OpAttribute } from "../libtensorflow/attributes.ts";

@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import tf from "#tfjs";
 import { BackendError } from "../backend-error.ts";
 import type { Device, Precision } from "../compute-backend.ts";
 import { cpuFeatures, requireBfloat16 } from "../cpu-features.ts";

@@ -1,6 +1,6 @@
 /** The `tensorflow` backend: libtensorflow, whose programs are captured once and then run as one op a stage. */
 import { cpus } from "node:os";
-import * as tf from "@tensorflow/tfjs";
+import tf from "#tfjs";
 import { NodeJSKernelBackend } from "#tfjs-node-kernels";
 import { BackendError } from "../backend-error.ts";
 import type { ComputeBackend, Device, Precision } from "../compute-backend.ts";

@@ -1,7 +1,7 @@
 /**
  * A program on libtensorflow: its body is recorded once and captured, or, where it reads values, runs op by op at each call.
  */
-import * as tf from "@tensorflow/tfjs";
+import tf from "#tfjs";
 import { BackendError } from "../backend-error.ts";
 import type { PreparedProgram, Program, ProgramCall } from "../compute-backend.ts";
 import { withDraws } from "../keyed-random.ts";

@@ -1,5 +1,5 @@
 /** A bias over the last dimension, and its gradient: ops that Grappler fuses with what stands before them. */
-import * as tf from "@tensorflow/tfjs";
+import tf from "#tfjs";
 import { some } from "../../ops/kernel-inputs.ts";
 import { channelsLast, float, type ReplaceKernel } from "./kernel-registry.ts";
 

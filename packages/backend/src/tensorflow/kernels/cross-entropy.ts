@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import tf from "#tfjs";
 import { dataTypes } from "../../libtensorflow/dtypes.ts";
 import { crossEntropyKernel } from "../../ops/cross-entropy.ts";
 import { some } from "../../ops/kernel-inputs.ts";

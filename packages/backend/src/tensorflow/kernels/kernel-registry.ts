@@ -1,5 +1,5 @@
 /** How a kernel of the `tensorflow` backend is written and put in the place of tfjs-node's own. */
-import * as tf from "@tensorflow/tfjs";
+import tf from "#tfjs";
 import type { NodeJSKernelBackend } from "#tfjs-node-kernels";
 import { attributeKinds, type OpAttribute } from "../../libtensorflow/attributes.ts";
 import { dataTypes } from "../../libtensorflow/dtypes.ts";

@@ -1,5 +1,5 @@
 /** Plain matrix products: tfjs multiplies matrices as batches of one. */
-import * as tf from "@tensorflow/tfjs";
+import tf from "#tfjs";
 import { some } from "../../ops/kernel-inputs.ts";
 import { flag, float, type ReplaceKernel } from "./kernel-registry.ts";
 

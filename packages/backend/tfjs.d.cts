@@ -1,0 +1,2 @@
+import tfjs = require("@tensorflow/tfjs");
+export = tfjs;
