@@ -568,11 +568,13 @@ export class CoordinatorCore {
     return [stopping, ...(this.#world.isDeserted ? this.#hurry(reason, now) : this.#planned("stop"))];
   }
 
-  /** A machine or a job that ends asks all its workers to leave: the run is stopped while they still hold it. */
+  /**
+   * A machine or a job that ends asks all its workers to leave: the run is stopped while they still hold it. What only waits for the disk needs no worker, and
+   * nobody has said that it should not be waited for.
+   */
   #stopWhenAllLeave(reason: string, now: Millis): CoordinatorEffect[] {
-    return this.#world.areAllLeaving && this.#plans.stopReason === null && !this.#ended()
-      ? this.#stop(`all workers leave: ${reason}`, now)
-      : [];
+    const isStopping = this.#plans.stopReason !== null || this.#watch?.isRetryingLast || this.#ended();
+    return this.#world.areAllLeaving && !isStopping ? this.#stop(`all workers leave: ${reason}`, now) : [];
   }
 
   /** Asked to stop a second time, it waits neither for the disk nor for the step under way: it may be that nobody works it. */

@@ -330,6 +330,18 @@ t.test("a run whose workers are all asked to leave is stopped while they hold it
   for (const index of [0, 1]) t.match(toldTo(index, effects).at(-1), { type: "CoordinatorPlan", change: "stop" });
 });
 
+t.test("workers that are asked to leave while the last state waits for the disk end nothing", async (t) => {
+  const driven = stepping();
+  commit(driven, 10);
+  upload(driven, 10);
+  allSay(driven, done(10));
+  const failure = { code: "ENOSPC", message: "no space left", isRetryable: true };
+  driven.input({ type: "saveFailed", step: 10, failure });
+  const effects = allSay(driven, { type: "WorkerLeaving", reason: "stopped by SIGTERM" });
+  t.same(endIn(effects), undefined);
+  t.notOk(eventsIn(effects).some(({ type }) => type === "stopping"));
+});
+
 t.test("a second stop waits for nothing, and says what is lost", async (t) => {
   const driven = stepping();
   commit(driven, 4);

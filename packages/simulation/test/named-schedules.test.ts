@@ -1,7 +1,7 @@
 /** Schedules that broke designs like this one, or might: each is a test of its own. Times are virtual. */
 import type { RunEvent } from "@ringmaster/coordinator";
 import t from "tap";
-import type { World, WorldEvent, WorldSettings } from "../src/index.ts";
+import type { Fault, World, WorldEvent, WorldSettings } from "../src/index.ts";
 import { heldMs, moments, play, steady } from "./fixtures/play.ts";
 
 const good = { violations: [], code: "FINISHED" };
@@ -426,6 +426,21 @@ t.test(
         workerEnds.find(({ worker }) => worker === 1),
         { exitCode: /0|143/ },
       );
+    }
+  },
+);
+
+t.test(
+  "all are asked to leave while the last state waits for the disk: it is written once there is room",
+  async (t) => {
+    const settings = { ...steady, ranks: 1 };
+    const { last } = heldMs(settings, settings.steps);
+    for (const atMs of moments(last - 20, last + 400, 30)) {
+      const faults: Fault[] = [
+        { atMs: last - 100, kind: "fullDisk", forMs: 10_000 },
+        { atMs, kind: "leave", worker: 0 },
+      ];
+      t.same(play({ settings, faults }).violations, [], `asked at ${atMs} ms`);
     }
   },
 );
