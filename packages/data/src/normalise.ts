@@ -39,6 +39,9 @@ export function measureNormalisation(examples: Examples, ids: Uint32Array, chann
   return { mean, std };
 }
 
+/** The squares of so many pixels add up to less than 2^31. */
+const mostIn32Bits = 2 ** 15;
+
 function sumChannel(
   { images, count }: Examples,
   ids: Uint32Array,
@@ -51,10 +54,18 @@ function sumChannel(
   for (const id of ids) {
     if (id >= count) throw idOutOfRange(id, count);
     const end = (id + 1) * imageBytes;
-    for (let at = id * imageBytes + channel; at < end; at += channels) {
-      const pixel = images[at] as number;
-      sum += pixel;
-      squares += pixel * pixel;
+    for (let at = id * imageBytes + channel; at < end; ) {
+      // In 32 bits, which is four times as fast.
+      let partSum = 0;
+      let partSquares = 0;
+      const partEnd = Math.min(end, at + channels * mostIn32Bits);
+      for (; at < partEnd; at += channels) {
+        const pixel = images[at] as number;
+        partSum = (partSum + pixel) | 0;
+        partSquares = (partSquares + Math.imul(pixel, pixel)) | 0;
+      }
+      sum += partSum;
+      squares += partSquares;
     }
   }
   return { sum, squares };

@@ -48,6 +48,16 @@ t.test("each channel's mean and deviation are those of exact arithmetic, over th
   );
 });
 
+t.test("images of any size are summed exactly", async (t) => {
+  for (const size of [2 ** 15, 2 ** 15 + 1, 2 ** 17 + 3]) {
+    const pixels = Array<number>(size).fill(255);
+    pixels[0] = 0;
+    const { mean, std } = measureNormalisation(examplesOf(pixels, 1), Uint32Array.of(0), 1);
+    t.equal(mean[0], (255 * (size - 1)) / size / 255);
+    t.ok(Math.abs((std[0] ?? 0) / exactly(pixels).std - 1) < 1e-9, `${size} pixels`);
+  }
+});
+
 t.test("the order of ids does not change a bit", async (t) => {
   const pixels = Array.from({ length: 300 }, (_, i) => (i * i * 7) % 256);
   const forwards = Uint32Array.from({ length: 25 }, (_, i) => i);
