@@ -59,7 +59,7 @@ export async function checkScripts(say) {
   return checkTap(say, "tests of scripts", process.execPath, [runner, ...files.map((name) => join("scripts", name))]);
 }
 
-/** Whole runs with real processes, two files at a time; each test is announced as its file ends, for they take minutes. */
+/** Whole runs with real processes, one after the other; each test is announced as it ends, for they take minutes. */
 export async function checkEndToEnd(say) {
   const name = "end-to-end tests";
   if (!existsSync(join(root, "test", "package.json"))) {

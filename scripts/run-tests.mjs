@@ -1,7 +1,7 @@
 /**
  * What nx runs as `test` of a package and as `e2e` in test/: test files as they were built, each in a process of its own, as one run of TAP on stdout. In the
- * folder of a package, `node ../../scripts/run-tests.mjs [--jobs N] [--timeout SECONDS] [FILE ...]` runs these files (default: all of its `.test.ts`), N at a
- * time (default: 1), each for so long (default: 120). `TAP_GREP=/PATTERN/ node dist/test/some.test.js` runs a file's tests of that name alone.
+ * folder of a package, `node ../../scripts/run-tests.mjs [--timeout SECONDS] [FILE ...]` runs these files (default: all of its `.test.ts`), each for so long
+ * (default: 120). With TAP_GREP=/PATTERN/ in the environment: their tests of that name.
  *
  * They run as built because a compiler in every process and every thread that a test starts costs one to four seconds each.
  */
@@ -11,7 +11,7 @@ import { parseArgs } from "node:util";
 import t from "tap";
 
 const { values, positionals } = parseArgs({
-  options: { jobs: { type: "string", default: "1" }, timeout: { type: "string", default: "120" } },
+  options: { timeout: { type: "string", default: "120" } },
   allowPositionals: true,
 });
 const timeout = Number(values.timeout) * 1000;
@@ -19,10 +19,9 @@ const env = { ...process.env, TAP_TIMEOUT: values.timeout };
 
 // Each file has a limit; all of them together have none.
 t.setTimeout(0);
-t.jobs = Number(values.jobs);
 
 for (const file of positionals.length > 0 ? positionals : testsIn(existsSync("test") ? "test" : ".")) {
-  t.spawn(process.execPath, ["--enable-source-maps", built(file)], { env, timeout, buffered: t.jobs > 1 }, file);
+  t.spawn(process.execPath, ["--enable-source-maps", built(file)], { env, timeout }, file);
 }
 
 function testsIn(folder) {
