@@ -1,7 +1,7 @@
 /**
  * What nx runs as `test` of a package and as `e2e` in test/: test files as they were built, each in a process of its own, as one run of TAP on stdout. In the
  * folder of a package, `node ../../scripts/run-tests.mjs [--timeout SECONDS] [FILE ...]` runs these files (default: all of its `.test.ts`), each for so long
- * (default: 120). With TAP_GREP=/PATTERN/ in the environment: their tests of that name.
+ * (default: 120). `TAP_GREP=/PATTERN/ node dist/test/some.test.js` runs a file's tests of that name alone.
  *
  * They run as built because a compiler in every process and every thread that a test starts costs one to four seconds each.
  */
