@@ -181,7 +181,10 @@ export class CoordinatorNode {
     if (disk.isFull || !disk.isOwner(this.epoch)) return;
     for (const event of this.#unflushed.splice(0))
       if (event.type === "committed") disk.metrics.steps.push(event);
-      else disk.metrics.evaluated.push({ step: event.step, split: event.evaluation.split });
+      else {
+        const after = disk.metrics.steps.at(-1)?.step ?? 0;
+        disk.metrics.evaluated.push({ step: event.step, split: event.evaluation.split, after });
+      }
   }
 
   #input(input: CoordinatorInput): void {

@@ -24,7 +24,8 @@ export interface StoredCheckpoint {
 
 export interface Metrics {
   readonly steps: StepReport[];
-  readonly evaluated: { readonly step: number; readonly split: "validation" | "test" }[];
+  /** `after`: the last step whose row stands before it. */
+  readonly evaluated: { readonly step: number; readonly split: "validation" | "test"; readonly after: number }[];
 }
 
 export type WriteResult = "written" | "full" | "fenced";

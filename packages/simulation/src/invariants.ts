@@ -150,6 +150,9 @@ export class Invariants {
     const shown = disk.metrics.steps.map(({ step }) => step);
     if (shown.some((step, index) => step <= (shown[index - 1] ?? 0)))
       return this.violate(`the metrics have the steps ${shown.join(", ")}, expected each once and in order`);
+    const late = disk.metrics.evaluated.find(({ step, after }) => after > step);
+    if (late)
+      return this.violate(`the ${late.split} after step ${late.step} stands behind the row of step ${late.after}`);
     const missing = Array.from({ length: steps }, (_, index) => index + 1).filter((step) => !shown.includes(step));
     // What a coordinator heard and did not write before it died is lost with those who told it.
     const untold = missing.find((step) => [...(this.#holders.get(step) ?? [])].some((node) => there.has(node)));

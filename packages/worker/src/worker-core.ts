@@ -149,7 +149,7 @@ export class WorkerCore {
       ...(isLeaving ? this.#say({ type: "WorkerLeaving", reason: this.#leavingBecause }) : []),
       ...(this.#linkLost ? this.#say(this.#linkLost) : []),
       ...(this.#spoiled ? this.#say(this.#spoiled) : []),
-      ...this.#outbox.all(this.#rank === 0).flatMap((message) => this.#say(message)),
+      ...this.#outbox.all().flatMap((message) => this.#say(message)),
       ...(phase === "done" ? this.#sayDone() : []),
       ...this.#upload(),
     ];
@@ -229,6 +229,8 @@ export class WorkerCore {
         return [
           this.#log("stopped", `stopped for generation ${generation}, ${before.phase} before`),
           { type: "stop", generation },
+          // Before this rank's answer, and so before the steps count as committed whose evaluations a dead rank 0 may not have said.
+          ...this.#outbox.evaluations().flatMap((message) => this.#say(message)),
         ];
       case "answer":
         return this.#isQuiet ? this.#answer() : [];
@@ -335,11 +337,9 @@ export class WorkerCore {
     this.#peers = peers;
     this.#trained.proceed(generation);
     this.#outbox.rewind(step);
-    const evaluations = rank === 0 ? this.#outbox.evaluations() : [];
     return [
       this.#log("seated", `seated as rank ${rank} of ${peers.length} on seats ${seats.join(", ")}`),
       { type: "rewind", step },
-      ...evaluations.flatMap((message) => this.#say(message)),
       ...this.#upload(),
       { type: "openRing", generation, rank, seating, peers, seats },
     ];
