@@ -1,17 +1,13 @@
-import { execFileSync, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { removeLeftovers, writeFileAtomically, writeFolderAtomically } from "../src/index.ts";
+import { deadPid } from "./fixtures/dead-pid.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const oneFile = (text: string) => [{ name: "a", chunks: [bytes(text)] }];
-
-/** The id of a process that has ended. */
-function deadPid(): number {
-  return Number(execFileSync(process.execPath, ["-e", "console.log(String(process.pid))"], { encoding: "utf8" }));
-}
 
 t.test("a folder appears with all its files and leaves nothing beside it", async (t) => {
   const folder = t.testdir();

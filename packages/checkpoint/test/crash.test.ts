@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { cpSync, mkdirSync, readdirSync, renameSync, rmSync, watch } from "node:fs";
 import { join } from "node:path";
@@ -6,9 +6,10 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import t from "tap";
 import { openCheckpoints } from "../src/index.ts";
+import { deadPid } from "./fixtures/dead-pid.ts";
 import { smallCheckpoint } from "./fixtures/small-checkpoint.ts";
 
-const dead = Number(execFileSync(process.execPath, ["-e", "console.log(String(process.pid))"], { encoding: "utf8" }));
+const dead = deadPid();
 
 /** What a dead writer can leave behind: step 10 is durable, step 20 was being written, replaced or deleted. */
 const crashes: [where: string, leave: (at: (name: string) => string) => void, newest: number][] = [

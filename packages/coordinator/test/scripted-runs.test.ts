@@ -262,13 +262,20 @@ t.test("a run that is resumed at its end is over when all say so: its last state
   t.match(endIn(say(1, done(10))), { exitCode: 0, code: "FINISHED" });
 });
 
-t.test("the last state is tried until it is on disk; a stop ends the run without it", async (t) => {
+const full = { code: "ENOSPC", message: "the disk is full", isRetryable: true };
+
+/** All is done, but the last state could not be written. */
+function refusedAtTheEnd(failure: typeof full) {
   const driven = stepping();
   commit(driven, 10);
   upload(driven, 10);
   allSay(driven, done(10));
-  const failure = { code: "ENOSPC", message: "the disk is full", isRetryable: true };
-  t.match(eventsIn(driven.input({ type: "saveFailed", step: 10, failure })), [{ type: "note", line: /disk is full/ }]);
+  return { driven, effects: driven.input({ type: "saveFailed", step: 10, failure }) };
+}
+
+t.test("the last state is tried until it is on disk; a stop ends the run without it", async (t) => {
+  const { driven, effects } = refusedAtTheEnd(full);
+  t.match(eventsIn(effects), [{ type: "note", line: /disk is full/ }]);
   t.match(driven.input({ type: "tick" }, 60_000), [{ type: "writeCheckpoint", step: 10 }]);
   t.match(endIn(driven.input({ type: "stop", reason: "Ctrl-C" })), {
     exitCode: 1,
@@ -278,12 +285,8 @@ t.test("the last state is tried until it is on disk; a stop ends the run without
 });
 
 t.test("a last state that can never be written ends the run", async (t) => {
-  const driven = stepping();
-  commit(driven, 10);
-  upload(driven, 10);
-  allSay(driven, done(10));
-  const failure = { code: "STATE_GONE", message: "its bytes are gone", isRetryable: false };
-  t.match(endIn(driven.input({ type: "saveFailed", step: 10, failure })), { exitCode: 1, code: "CHECKPOINT_FAILED" });
+  const { effects } = refusedAtTheEnd({ code: "STATE_GONE", message: "its bytes are gone", isRetryable: false });
+  t.match(endIn(effects), { exitCode: 1, code: "CHECKPOINT_FAILED" });
 });
 
 t.test("a stop before the first step ends the run at once: there is nothing to save", async (t) => {
@@ -331,12 +334,7 @@ t.test("a run whose workers are all asked to leave is stopped while they hold it
 });
 
 t.test("workers that are asked to leave while the last state waits for the disk end nothing", async (t) => {
-  const driven = stepping();
-  commit(driven, 10);
-  upload(driven, 10);
-  allSay(driven, done(10));
-  const failure = { code: "ENOSPC", message: "no space left", isRetryable: true };
-  driven.input({ type: "saveFailed", step: 10, failure });
+  const { driven } = refusedAtTheEnd(full);
   const effects = allSay(driven, { type: "WorkerLeaving", reason: "stopped by SIGTERM" });
   t.same(endIn(effects), undefined);
   t.notOk(eventsIn(effects).some(({ type }) => type === "stopping"));

@@ -1,7 +1,8 @@
 /**
  * What this rank has said of its steps, kept until the coordinator has it on disk: a coordinator that dies takes what it heard with it, and the next one is
  * told again. Every rank keeps evaluations, though only rank 0 says them as they come: it may die before the coordinator has them, so the others say theirs when
- * the world regroups, and to a coordinator that is back. For the same reason whoever copies a state copies what was said of its steps: coordinator and holder may die together, and then it is the only one who knows.
+ * the world regroups, and to a coordinator that is back. For the same reason whoever copies a state copies what was said of its steps: coordinator and holder may
+ * die together, and then it is the only one who knows.
  */
 import type { WorkerEvaluated, WorkerHeld, WorkerStateHash } from "@ringmaster/protocol";
 

@@ -4,10 +4,10 @@ import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { CoordinatorError } from "@ringmaster/coordinator";
 import { parseMetrics, type StepRecord } from "@ringmaster/telemetry";
 import { z } from "zod";
+import { configOf } from "./bench-model.ts";
 
 const eventSchema = z.looseObject({
   /** Unix ms. */
@@ -57,7 +57,7 @@ export class HarmedRun {
 
   /** SimpleCNN without an end, in a folder of its own. */
   static async start({ cliFile, ranks }: HarmedRunOptions): Promise<HarmedRun> {
-    const config = fileURLToPath(new URL("./simple-cnn.config.js", import.meta.url));
+    const config = configOf("simple-cnn");
     const folder = await mkdtemp(join(tmpdir(), "ringmaster-bench-"));
     const length = ["--set", "epochs=1000000", "--max-steps", String(mostSteps)];
     const world = ["--ranks", String(ranks), "--threads", "1"];

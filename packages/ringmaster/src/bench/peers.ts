@@ -5,8 +5,8 @@ import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UsageError } from "../usage-error.ts";
 import { bestOf, type PeerResult } from "./bench-line.ts";
+import type { BenchModel } from "./bench-model.ts";
 import { output } from "./subprocess.ts";
-import type { BenchModel } from "./train-once.ts";
 
 /** Each with the module that it needs. */
 const modules = { torch: "torch", "tf-function": "tensorflow" } as const;

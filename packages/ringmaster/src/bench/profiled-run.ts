@@ -6,9 +6,9 @@ import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { CoordinatorError } from "@ringmaster/coordinator";
 import { z } from "zod";
+import { configOf } from "./bench-model.ts";
 
 const profileSchema = z.object({
   nodes: z.array(
@@ -53,7 +53,7 @@ const profiler = (folder: string): string => `
  */
 export async function profiledRun({ cliFile, ranks, steps, files }: ProfiledRunOptions) {
   const folder = await mkdtemp(join(tmpdir(), "ringmaster-bench-"));
-  const config = fileURLToPath(new URL("./simple-cnn.config.js", import.meta.url));
+  const config = configOf("simple-cnn");
   const profileFolder = join(folder, "profiles");
   await mkdir(profileFolder);
   const givenUp = new AbortController();

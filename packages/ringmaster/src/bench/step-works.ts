@@ -3,7 +3,8 @@
  */
 import type { CpuFeature } from "@ringmaster/backend";
 import type { Better } from "./bench-line.ts";
-import type { BenchModel, TimedResult } from "./train-once.ts";
+import type { BenchModel } from "./bench-model.ts";
+import type { TimedResult } from "./train-once.ts";
 
 /** A run on the CPU: a compute thread a core, and a seat of 64 samples for each. */
 export interface Training {

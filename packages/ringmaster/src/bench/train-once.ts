@@ -1,11 +1,9 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import type { RunResult } from "../run/run-console.ts";
+import { type BenchModel, configOf } from "./bench-model.ts";
 import { output } from "./subprocess.ts";
-
-export type BenchModel = "simple-cnn" | "resnet-20" | "mlp" | "deep-mlp";
 
 export interface TimedResult extends RunResult {
   readonly startedAtMs: number;
@@ -13,7 +11,7 @@ export interface TimedResult extends RunResult {
 
 /** One whole run of a benchmark's model as a user starts it, in a folder of its own that is removed. */
 export async function trainOnce(cliFile: string, model: BenchModel, args: readonly string[]): Promise<TimedResult> {
-  const config = fileURLToPath(new URL(`./${model}.config.js`, import.meta.url));
+  const config = configOf(model);
   const runs = await mkdtemp(join(tmpdir(), "ringmaster-bench-"));
   try {
     const startedAtMs = Date.now();
